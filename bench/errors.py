@@ -1,0 +1,38 @@
+"""The one error that a user sees: what was given, what is allowed, what to do. And the exit codes."""
+
+import difflib
+from collections.abc import Iterable
+
+# Exit codes of `bench`, as documented in the README.
+EXIT_OK = 0
+EXIT_FAILED = 1  # a run failed (non-finite loss, out of memory, disk full); its failed row says why
+EXIT_USAGE = 2  # the user's mistake: nothing was started
+EXIT_INTERRUPTED = 130  # Ctrl-C or SIGTERM: the state was saved, the same command goes on
+
+
+class BenchError(Exception):
+    """A mistake that the user can mend. Printed in three parts, never as a traceback."""
+
+    def __init__(self, given: str, allowed: str, remedy: str) -> None:
+        super().__init__(f"{given}. Allowed: {allowed}. {remedy}")
+        self.given, self.allowed, self.remedy = given, allowed, remedy
+
+
+class RunFailed(Exception):
+    """A run that started and could not go on; its last good state was kept."""
+
+
+class Interrupted(Exception):
+    """SIGINT or SIGTERM arrived and the state was saved."""
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """" (did you mean 'x'?)" when an allowed name is close to `name`, else nothing."""
+    close = difflib.get_close_matches(name, list(allowed), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str], remedy: str) -> BenchError:
+    """The error for a name that is not in a list."""
+    options = sorted(allowed)
+    return BenchError(f"Unknown {kind} {name!r}{suggestion(name, options)}", ", ".join(options), remedy)
