@@ -1,0 +1,233 @@
+"""bench.toml and the flags -> frozen, validated settings; the resolved settings of one run -> its name.
+
+    suite = load(None, {"run": {"epochs": 2}}, methods=["soflow"])
+    for run in suite.runs():        # one a method and seed
+        print(run.name)             # digits-soflow-T-2-s0-1a2b3c4d
+
+Only this module reads TOML.
+"""
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import BenchError, suggestion
+
+SHIPPED = Path(__file__).resolve().parent.parent / "bench.toml"
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class Run(Section):
+    methods: tuple[str, ...] = ("soflow", "meanflow", "flow_matching")
+    dataset: str = "digits"
+    net: str = "T/2"
+    epochs: Annotated[float, Field(gt=0)] = 240
+    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: Count = 1
+
+
+class Train(Section):
+    batch: Annotated[int, Field(ge=2)] = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup_images: Annotated[int, Field(ge=0)] = 12_800
+    ema: Share = 0.999
+    precision: Literal["fp32"] = "fp32"
+    attention: Literal["auto", "math", "flash", "efficient", "cudnn"] = "auto"
+
+
+class Loop(Section):
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    save_seconds: Annotated[float, Field(gt=0)] = 60.0
+    log_images: Count = 12_800
+
+
+class Eval(Section):
+    samples: Annotated[int, Field(ge=2)] = 2000
+    batch: Count = 500
+    steps: tuple[Count, ...] = (1, 2, 4)
+    extra_steps: dict[str, tuple[Count, ...]] = {"flow_matching": (64,)}
+    label_rule: Literal["random", "balanced"] = "random"
+    seed: Annotated[int, Field(ge=0)] = 0
+    extractor: str = "auto"
+
+
+class Speed(Section):
+    seconds: Annotated[float, Field(gt=0)] = 2.0
+    batch: Count = 256
+
+
+class Suite(Section):
+    """Everything that bench.toml can say."""
+
+    run: Run = Run()
+    train: Train = Train()
+    loop: Loop = Loop()
+    eval: Eval = Eval()
+    speed: Speed = Speed()
+    methods: dict[str, dict[str, Any]] = {}
+    datasets: dict[str, dict[str, Any]] = {}
+
+    def runs(self) -> "list[RunConfig]":
+        """One resolved configuration a method and seed, in the order given. Raises BenchError for what does not fit."""
+        seeds = range(self.run.seed, self.run.seed + self.run.seeds)
+        return [self._resolve(method, seed) for seed in seeds for method in self.run.methods]
+
+    def _resolve(self, method: str, seed: int) -> "RunConfig":
+        return RunConfig(
+            method=method,
+            hyperparameters=complete_hyperparameters(method, self.methods.get(method, {})),
+            dataset=self.run.dataset,
+            dataset_options=self.datasets.get(self.run.dataset, {}),
+            net=self.run.net,
+            epochs=self.run.epochs,
+            seed=seed,
+            train=self.train,
+        )
+
+
+class RunConfig(Section):
+    """What determines the weights of one run; its hash is in the run's name."""
+
+    method: str
+    hyperparameters: dict[str, Any]  # all of the method's, defaults included
+    dataset: str
+    dataset_options: dict[str, Any]
+    net: str
+    epochs: float
+    seed: int
+    train: Train
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the resolved settings, except where the data lies (its content has a digest of its own)."""
+        settings = json.loads(self.model_dump_json())
+        settings["dataset_options"].pop("folder", None)
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}-{self.method}-{self.net.replace('/', '-')}-s{self.seed}-{self.digest[:8]}"
+
+    def total_images(self, train_images: int) -> int:
+        """Images that training sees: the epochs, rounded up to whole batches."""
+        return -(-round(self.epochs * train_images) // self.train.batch) * self.train.batch
+
+    def as_suite(self) -> dict[str, Any]:
+        """These settings in bench.toml's own form: a resolved copy that `bench run --config` takes."""
+        run = Run(methods=(self.method,), dataset=self.dataset, net=self.net, epochs=self.epochs, seed=self.seed)
+        tables: dict[str, Any] = {"run": run.model_dump(), "train": self.train.model_dump()}
+        tables["methods"] = {self.method: self.hyperparameters}
+        if self.dataset_options:
+            tables["datasets"] = {self.dataset: self.dataset_options}
+        return tables
+
+    def as_toml(self) -> str:
+        return tomli_w.dumps(self.as_suite())
+
+
+def complete_hyperparameters(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All hyperparameters of a method, its defaults included. Raises BenchError for an unknown method, key or value."""
+    import dataclasses
+
+    import methods
+
+    try:
+        loaded = methods.load(method, num_classes=1, **given)
+    except (ValueError, TypeError) as error:
+        given_part, _, allowed = str(error).partition("; allowed: ")
+        remedy = f"Correct [methods.{method}] in bench.toml, or --set methods.{method}.KEY=VALUE."
+        if method not in methods.names():
+            remedy = "`bench list` shows the methods; a new one is a file in methods/."
+        raise BenchError(f"Cannot use {given_part}", allowed or "the types in the method's file", remedy) from error
+    fields = dataclasses.fields(loaded)  # type: ignore[arg-type]
+    values = {f.name: getattr(loaded, f.name) for f in fields if f.name != "num_classes"}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+# Reading
+
+
+def load(file: Path | None, flags: Mapping[str, Any], settings: tuple[str, ...] = ()) -> Suite:
+    """bench.toml, its preset for the data set, then the flags; the later wins.
+
+    `file` None: ./bench.toml, else the one shipped with the suite. `settings` are "table.key=value" as TOML.
+    """
+    path = file or (Path("bench.toml") if Path("bench.toml").is_file() else SHIPPED)
+    raw = read_toml(path)
+    presets = raw.pop("preset", {})
+    overrides = merge(flags, {})
+    for setting in settings:
+        overrides = merge(overrides, parse_setting(setting))
+    dataset = overrides.get("run", {}).get("dataset") or raw.get("run", {}).get("dataset") or Run().dataset
+    merged = merge(merge(raw, presets.get(dataset, {})), overrides)
+    try:
+        return Suite.model_validate(merged)
+    except ValidationError as error:
+        raise explain(error, path) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise BenchError(f"Cannot read {path} ({reason})", "a readable TOML file", "Name another with --config.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} is not TOML ({error})", "a TOML file in UTF-8", "Correct the line it names.") from error
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `base` with the tables of `over` laid over it, key by key; None leaves a key as it is."""
+    result = {k: merge(v, {}) if isinstance(v, Mapping) else v for k, v in base.items() if v is not None}
+    for key, value in over.items():
+        if isinstance(value, Mapping):
+            below = result.get(key)
+            result[key] = merge(below if isinstance(below, Mapping) else {}, value)
+        elif value is not None:
+            result[key] = value
+    return result
+
+
+def parse_setting(setting: str) -> dict[str, Any]:
+    """"train.batch=64" -> {"train": {"batch": 64}}; a value that is not TOML is a string."""
+    key, equals, text = setting.partition("=")
+    names = [name.strip() for name in key.split(".")]
+    if not equals or len(names) < 2 or not all(names):
+        raise BenchError(f"--set {setting}", "TABLE.KEY=VALUE", "For example: --set train.batch=64")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for name in reversed(names):
+        value = {name: value}
+    return dict(value)
+
+
+def explain(error: ValidationError, path: Path) -> BenchError:
+    """The first thing that is wrong, in three parts."""
+    first = error.errors()[0]
+    names = [str(part) for part in first["loc"]]
+    where = ".".join(names)
+    if first["type"] == "extra_forbidden":
+        model: Any = Suite if len(names) == 1 else Suite.model_fields[names[0]].annotation
+        allowed = sorted(model.model_fields)
+        kind = "table" if len(names) == 1 else "key"
+        given = f"Unknown {kind} {where!r}{suggestion(names[-1], allowed)}"
+        return BenchError(given, ", ".join(allowed), f"Correct {path.name} or the flag.")
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return BenchError(f"{where} = {first['input']!r}", message, f"Correct {path.name} or the flag; comments there give ranges.")

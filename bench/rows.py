@@ -1,0 +1,127 @@
+"""The result rows: one measurement a row, one parquet file a run, so that merging results is copying files.
+
+    write(root.result_file(run), rows, description)
+    frame = read(root.results)          # pandas, columns as in SCHEMA
+
+Imports no torch.
+"""
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.errors import BenchError
+from bench.store import write_atomic
+
+VERSION = 1  # of the schema
+METADATA_KEY = b"bench"
+
+SCHEMA = pa.schema(
+    [
+        ("run", pa.string()),  # name of the run directory
+        ("method", pa.string()),
+        ("dataset", pa.string()),
+        ("net", pa.string()),  # "T/2"
+        ("epochs", pa.float64()),
+        ("images", pa.int64()),  # images seen in training
+        ("steps", pa.int64()),  # network evaluations an image (NFE); null where it does not apply
+        ("metric", pa.string()),
+        ("value", pa.float64()),  # null unless status is ok
+        ("unit", pa.string()),  # "" for a pure number
+        ("better", pa.string()),  # min | max | "" (neither)
+        ("n", pa.int64()),  # images, or timed rounds, behind the value
+        ("train_seed", pa.int64()),
+        ("sample_seed", pa.int64()),  # null where nothing was sampled
+        ("protocol", pa.string()),  # values under different protocols are never compared
+        ("precision", pa.string()),
+        ("attention", pa.string()),
+        ("device", pa.string()),
+        ("world_size", pa.int64()),
+        ("commit", pa.string()),
+        ("dirty", pa.bool_()),  # the work tree differed from the commit
+        ("started_at", pa.string()),  # of the measurement, UTC, ISO 8601
+        ("seconds", pa.float64()),  # that the measurement took
+        ("status", pa.string()),  # ok | failed | skipped
+        ("reason", pa.string()),  # why it is not ok, else ""
+    ]
+)
+KEY = ["run", "metric", "steps", "sample_seed", "protocol", "images", "device"]  # a newer row with this key replaces the older
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measurement; the columns of SCHEMA, where they are explained."""
+
+    run: str
+    method: str
+    dataset: str
+    net: str
+    epochs: float
+    images: int
+    metric: str
+    value: float | None
+    protocol: str
+    precision: str
+    attention: str
+    device: str
+    started_at: str
+    seconds: float
+    train_seed: int
+    unit: str = ""
+    better: str = ""
+    steps: int | None = None
+    n: int | None = None
+    sample_seed: int | None = None
+    world_size: int = 1
+    commit: str = ""
+    dirty: bool = False
+    status: str = "ok"
+    reason: str = ""
+
+
+def write(path: Path, rows: Iterable[Row], description: dict[str, Any]) -> None:
+    """Add rows to one run's file, replacing those with the same key. `description` (JSON) travels in the file's metadata."""
+    new = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA).to_pandas()
+    if path.is_file():
+        old = read_file(path)[0]
+        both = pd.concat([f for f in (old, new) if len(f)], ignore_index=True) if len(old) or len(new) else new
+        new = both.drop_duplicates(KEY, keep="last", ignore_index=True)
+    table = pa.Table.from_pandas(new, schema=SCHEMA, preserve_index=False)
+    metadata = {METADATA_KEY: json.dumps({"schema": VERSION, **description}).encode()}
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """One run's rows and description. Raises BenchError for a file that is damaged or not ours."""
+    try:
+        table = pq.read_table(path)
+        description = json.loads((table.schema.metadata or {})[METADATA_KEY])
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        kind = "not written by this suite" if isinstance(error, KeyError) else "damaged"
+        raise BenchError(
+            f"{path} is {kind}", "result files of `bench`", "Move it elsewhere, or measure that run again with `bench eval`."
+        ) from error
+    if description.get("schema") != VERSION or table.schema.names != SCHEMA.names:
+        raise BenchError(
+            f"{path} has result schema {description.get('schema')!r}", f"schema {VERSION}", "Measure that run again with `bench eval`."
+        )
+    return table.to_pandas(), description
+
+
+def read(results: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """All rows in a folder, and each run's description. An empty folder gives no rows."""
+    files = sorted(results.glob("*.parquet")) if results.is_dir() else []
+    read_files = [read_file(path) for path in files]
+    frames = [frame for frame, _ in read_files if len(frame)]
+    empty = SCHEMA.empty_table().to_pandas()
+    merged = pd.concat(frames, ignore_index=True) if frames else empty
+    return merged, {path.stem: description for path, (_, description) in zip(files, read_files, strict=True)}
