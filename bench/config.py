@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import BenchError, suggestion
+from bench.errors import BenchError, suggestion, unknown
 
 SHIPPED = Path(__file__).resolve().parent.parent / "bench.toml"
 
@@ -146,14 +146,14 @@ def complete_hyperparameters(method: str, given: Mapping[str, Any]) -> dict[str,
 
     import methods
 
+    if method not in methods.names():
+        raise unknown("method", method, methods.names(), "`bench list` shows them; a new one is a file in methods/.")
     try:
         loaded = methods.load(method, num_classes=1, **given)
     except (ValueError, TypeError) as error:
-        given_part, _, allowed = str(error).partition("; allowed: ")
+        part, _, allowed = str(error).partition("; allowed: ")
         remedy = f"Correct [methods.{method}] in bench.toml, or --set methods.{method}.KEY=VALUE."
-        if method not in methods.names():
-            remedy = "`bench list` shows the methods; a new one is a file in methods/."
-        raise BenchError(f"Cannot use {given_part}", allowed or "the types in the method's file", remedy) from error
+        raise BenchError(f"Cannot use {method} with {part}", allowed or "the types in the method's file", remedy) from error
     fields = dataclasses.fields(loaded)  # type: ignore[arg-type]
     values = {f.name: getattr(loaded, f.name) for f in fields if f.name != "num_classes"}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -204,7 +204,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
-    """"train.batch=64" -> {"train": {"batch": 64}}; a value that is not TOML is a string."""
+    """ "train.batch=64" -> {"train": {"batch": 64}}; a value that is not TOML is a string."""
     key, equals, text = setting.partition("=")
     names = [name.strip() for name in key.split(".")]
     if not equals or len(names) < 2 or not all(names):

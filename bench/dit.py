@@ -204,8 +204,9 @@ class DiT(nn.Module):
         nn.init.zeros_(self.x_embedder.proj.bias)
         nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
         for embedder in (self.t_embedder, self.s_embedder):
-            for layer in (embedder.mlp[0], embedder.mlp[2]):
-                nn.init.normal_(layer.weight, std=0.02)
+            for layer in embedder.mlp:
+                if isinstance(layer, nn.Linear):
+                    nn.init.normal_(layer.weight, std=0.02)
         for owner in (*self.blocks, self.final_layer):
             nn.init.zeros_(owner.adaLN_modulation[1].weight)
             nn.init.zeros_(owner.adaLN_modulation[1].bias)
@@ -228,7 +229,7 @@ class DiT(nn.Module):
 
 
 def parse_net(name: str) -> tuple[Size, int]:
-    """"B/4" -> (Size, patch). Raises ValueError, saying what is allowed."""
+    """ "B/4" -> (Size, patch). Raises ValueError, saying what is allowed."""
     letter, _, patch = name.partition("/")
     if letter not in SIZES or patch not in map(str, PATCHES):
         raise ValueError(f"net {name!r}; allowed: one of {', '.join(SIZES)}, a slash, and a patch of 1, 2, 4 or 8, as in B/4")
@@ -264,7 +265,7 @@ def forward_macs(name: str, shape: tuple[int, int, int], num_classes: int) -> in
         x, t, label = torch.empty(1, *shape), torch.empty(1), torch.zeros(1, dtype=torch.int64)
         with FlopCounterMode(display=False) as counter, attention_backend("math"), torch.no_grad():
             net(x, t, t, label)
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def from_published(state: Mapping[str, Tensor], net: DiT) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ class Interrupted(Exception):
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """" (did you mean 'x'?)" when an allowed name is close to `name`, else nothing."""
+    """ " (did you mean 'x'?)" when an allowed name is close to `name`, else nothing."""
     close = difflib.get_close_matches(name, list(allowed), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -17,6 +17,8 @@ def plugin_class(package: ModuleType, name: str, cls: str, kind: str) -> type[An
     """The class called `cls` in the package's module `name`. Raises BenchError for an unknown name."""
     names = plugin_names(package)
     if name not in names:
-        raise unknown(kind, name, names, f"`bench list` shows them; a new one is a file in {package.__name__.replace('.', '/')}/.")
+        raise unknown(
+            kind, name, names, f"`bench list` shows them; a new one is a file in {package.__name__.replace('.', '/')}/."
+        )
     found: type[Any] = getattr(importlib.import_module(f"{package.__name__}.{name}"), cls)
     return found

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench.config import RunConfig, Suite
+from bench.config import SHIPPED, RunConfig, Suite, load
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "safetensors", "pillow")
 
@@ -59,35 +60,61 @@ def processor() -> str:
     return f"{name} ({cores} threads)"
 
 
-def command(config: RunConfig) -> str:
-    """The command that trains and measures this run again: every setting that differs from the suite's own defaults."""
+def command(config: RunConfig, suite: Suite) -> str:
+    """The command that trains and measures this run again: every setting that is not what bench.toml has by itself."""
+    run = {
+        "methods": [config.method],
+        "dataset": config.dataset,
+        "net": config.net,
+        "epochs": config.epochs,
+        "seed": config.seed,
+    }
+    usual = load(SHIPPED if SHIPPED.is_file() else None, {"run": run})
     words = ["bench", "run", config.method, "--dataset", config.dataset, "--net", config.net]
     words += ["--epochs", f"{config.epochs:g}", "--seed", str(config.seed)]
-    defaults = Suite()
-    for key, value in config.train.model_dump().items():
-        if value != getattr(defaults.train, key):
-            words += ["--set", f"train.{key}={_toml(value)}"]
-    for key, value in config.hyperparameters.items():
-        words += ["--set", f"methods.{config.method}.{key}={_toml(value)}"]
-    for key, value in config.dataset_options.items():
-        words += ["--set", f"datasets.{config.dataset}.{key}={_toml(value)}"]
+    tables = [
+        (name, getattr(suite, name).model_dump(), getattr(usual, name).model_dump()) for name in ("train", "eval", "speed")
+    ]
+    expected = usual.runs()[0]
+    tables.append((f"methods.{config.method}", config.hyperparameters, expected.hyperparameters))
+    tables.append((f"datasets.{config.dataset}", config.dataset_options, expected.dataset_options))
+    for table, ours, theirs in tables:
+        for key, value in ours.items():
+            for name, leaf in value.items() if isinstance(value, dict) else [("", value)]:
+                other = theirs.get(key, {}).get(name) if name else theirs.get(key)
+                if leaf != other:
+                    words += ["--set", f"{table}.{key}{name and '.' + name}={json.dumps(leaf)}"]
     return shlex.join(words)
 
 
-def _toml(value: Any) -> str:
-    import tomli_w
+def stamp(config: RunConfig, images: int, device: str) -> dict[str, Any]:
+    """The columns that every row of a run shares, as of now."""
+    sha, dirty = commit()
+    return {
+        "run": config.name,
+        "method": config.method,
+        "dataset": config.dataset,
+        "net": config.net,
+        "epochs": config.epochs,
+        "images": images,
+        "train_seed": config.seed,
+        "precision": config.train.precision,
+        "attention": config.train.attention,
+        "device": device,
+        "commit": sha,
+        "dirty": dirty,
+        "started_at": now(),
+    }
 
-    return tomli_w.dumps({"x": value}, multiline_strings=False).strip().partition(" = ")[2].replace("\n", " ")
 
-
-def describe(config: RunConfig, *, device: str, data_digest: str, started_by: str) -> dict[str, Any]:
+def describe(config: RunConfig, suite: Suite, *, device: str, data_digest: str, started_by: str) -> dict[str, Any]:
     """What provenance.json and each result file say of a run."""
     sha, dirty = commit()
     return {
         "run": config.name,
         "config": config.as_suite(),
         "config_digest": config.digest,
-        "command": command(config),
+        "command": command(config, suite),
         "started_by": started_by,  # the command line as it was typed
         "started_at": now(),
         "commit": sha,
@@ -98,3 +125,7 @@ def describe(config: RunConfig, *, device: str, data_digest: str, started_by: st
         "platform": platform.platform(),
         "data_digest": data_digest,
     }
+
+
+def as_json(description: dict[str, Any]) -> str:
+    return json.dumps(description, indent=1, sort_keys=True) + "\n"

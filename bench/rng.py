@@ -1,7 +1,7 @@
 """Randomness by purpose and position: nothing depends on what was drawn before, on batch sizes or on process counts.
 
-    generator(seed, "train", images_seen)       # the draws of one training batch
-    image_noise(seed, "noise", range(64), shape)  # one generator an image
+generator(seed, "train", images_seen)       # the draws of one training batch
+image_noise(seed, "noise", range(64), shape)  # one generator an image
 """
 
 import hashlib

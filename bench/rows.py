@@ -90,7 +90,10 @@ def write(path: Path, rows: Iterable[Row], description: dict[str, Any]) -> None:
     """Add rows to one run's file, replacing those with the same key. `description` (JSON) travels in the file's metadata."""
     new = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA).to_pandas()
     if path.is_file():
-        old = read_file(path)[0]
+        old, before = read_file(path)
+        protocols = before.get("protocols", {}) | description.get("protocols", {})
+        description = description | {"protocols": protocols}
+        old = old[old["metric"] != "training"]  # an earlier failure, which this write supersedes
         both = pd.concat([f for f in (old, new) if len(f)], ignore_index=True) if len(old) or len(new) else new
         new = both.drop_duplicates(KEY, keep="last", ignore_index=True)
     table = pa.Table.from_pandas(new, schema=SCHEMA, preserve_index=False)
@@ -112,7 +115,9 @@ def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         ) from error
     if description.get("schema") != VERSION or table.schema.names != SCHEMA.names:
         raise BenchError(
-            f"{path} has result schema {description.get('schema')!r}", f"schema {VERSION}", "Measure that run again with `bench eval`."
+            f"{path} has result schema {description.get('schema')!r}",
+            f"schema {VERSION}",
+            "Measure that run again with `bench eval`.",
         )
     return table.to_pandas(), description
 

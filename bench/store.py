@@ -1,9 +1,9 @@
 """Where everything lies, and how it is written: whole or not at all. Imports no torch.
 
-    root = Root(Path("."))
-    run = root.run("digits-soflow-T-2-s0-1a2b3c4d")
-    with run.locked():
-        run.write_status("running", images=0)
+root = Root(Path("."))
+run = root.run("digits-soflow-T-2-s0-1a2b3c4d")
+with run.locked():
+    run.write_status("running", images=0)
 """
 
 import contextlib
@@ -47,8 +47,10 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    with explain_os_errors(path), path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 @contextlib.contextmanager
@@ -167,7 +169,7 @@ class RunDirectory:
     def samples(self) -> Path:
         return self.path / "samples"
 
-    def final_snapshot(self, images: int) -> Path:
+    def snapshot(self, images: int) -> Path:
         return self.snapshots / f"{images:012d}.safetensors"
 
     def newest_snapshot(self) -> Path | None:

@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -60,7 +61,7 @@ class Method(Protocol):
         ...
 
     def loss(self, net: Network, x0: Tensor, label: Tensor, draw: Any) -> dict[str, Tensor]:
-        """"loss" (B,) to be averaged; the other entries (B,), detached, are for the log ("mse" always)."""
+        """ "loss" (B,) to be averaged; the other entries (B,), detached, are for the log ("mse" always)."""
         ...
 
     def sample(self, net: Network, noise: Tensor, label: Tensor, steps: int, renoise: Any = None) -> Tensor:
@@ -102,7 +103,12 @@ def load(name: str, *, num_classes: int, **hyperparameters: Any) -> Method:
 D = TypeVar("D")
 
 
-def take(draw: D, rows: Tensor | slice) -> D:
-    """The draw of some of the rows: what one process, or one micro-batch, sees of the global batch."""
+def each(draw: D, change: Callable[[Tensor], Tensor]) -> D:
+    """The draw with `change` applied to every field: moved to a device, or cut to some of the rows."""
     fields = dataclasses.fields(draw)  # type: ignore[arg-type]
-    return dataclasses.replace(draw, **{f.name: getattr(draw, f.name)[rows] for f in fields})  # type: ignore[type-var]
+    return dataclasses.replace(draw, **{f.name: change(getattr(draw, f.name)) for f in fields})  # type: ignore[type-var]
+
+
+def take(draw: D, rows: Tensor | slice) -> D:
+    """The draw of some of the rows: what one process sees of the global batch."""
+    return each(draw, lambda field: field[rows])

@@ -87,13 +87,13 @@ def time_derivative(net: Network, x: Tensor, t: Tensor, s: Tensor, label: Tensor
     """d/dt of net(x(t), t, s, label) along dx/dt = velocity, with s fixed; carries no gradient.
 
     The fused attention kernels have no forward-mode derivative, so this call alone asks torch for its
-    written-out attention; the networks's other calls keep the backend they were given.
+    written-out attention; the network's other calls keep the backend they were given.
     """
     # Clones: torch.compile can not trace a forward-mode derivative at a slice of another tensor.
     primals, tangents = (x.clone(), t.clone()), (velocity.clone(), torch.ones_like(t))
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        result: tuple[Tensor, Tensor] = torch.func.jvp(lambda x, t: net(x, t, s, label), primals, tangents)
-    return result[1].detach()
+        derivative: Tensor = torch.func.jvp(lambda x, t: net(x, t, s, label), primals, tangents)[1]
+    return derivative.detach()
 
 
 def fresh_noise(renoise: Any, step: int, noise: Tensor) -> Tensor:

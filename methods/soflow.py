@@ -1,6 +1,7 @@
 """SoFlow (Luo et al. 2025, arXiv 2512.15657): the solution function f(x_t, t, s) of the flow's ODE, learnt directly.
 
-f(x_t, t, s) = a(t, s) x_t + b(t, s) F(x_t, t, s), F = net(x_t, t, s, label). Time runs as in the paper: s < l < t <= 1, noise at 1.
+f(x_t, t, s) = a(t, s) x_t + b(t, s) F(x_t, t, s) with F = net(x_t, t, s, label).
+Time runs as in the paper: t = 1 is noise, s <= l < t.
 """
 
 import math
@@ -23,7 +24,7 @@ class Draw:
     noise: Tensor  # (B, C, H, W)
     t: Tensor  # (B,) start of the jump
     s: Tensor  # (B,) its end; s = t on the first rows
-    l: Tensor  # (B,) s <= l < t, close to t; l = t on the first rows  # noqa: E741 (the paper's letter)
+    l: Tensor  # (B,) s <= l < t, close to t; l = t on the first rows
     drop: Tensor  # (B,) bool
 
 
@@ -77,7 +78,7 @@ class Method:
         """rho = (t - l) / (t - s) after the share `progress` of training."""
         a, b = self.r_init, self.r_end
         if self.schedule == "exponential":
-            return a * (b / a) ** progress
+            return a * math.pow(b / a, progress)
         if self.schedule == "linear":
             return a + (b - a) * progress
         if self.schedule == "cosine":
@@ -90,9 +91,9 @@ class Method:
         t_velocity = _path.logit_normal(x0[:n], *self.velocity_time, generator)
         t = _path.logit_normal(x0[n:], *self.start_time, generator).clamp(min=GAP)
         s = torch.minimum(_path.logit_normal(x0[n:], *self.end_time, generator), t - GAP)
-        l = torch.minimum(t + (s - t) * self.gap_ratio(progress), t - GAP)  # noqa: E741
+        l = torch.minimum(t + (s - t) * self.gap_ratio(progress), t - GAP)
         drop = _path.bernoulli(x0, self.label_drop, generator)
-        t, s, l = (torch.cat([t_velocity, jump]) for jump in (t, s, l))  # noqa: E741
+        t, s, l = (torch.cat([t_velocity, jump]) for jump in (t, s, l))
         return Draw(noise=noise, t=t, s=s, l=l, drop=drop)
 
     # The path and the parameterisation

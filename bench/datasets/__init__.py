@@ -80,5 +80,7 @@ def batch(dataset: Dataset, seed: int, images_seen: int, size: int) -> tuple[Ten
     """The images at positions images_seen ... + size of the endless stream of shuffled epochs."""
     positions = torch.arange(images_seen, images_seen + size)
     epochs, within = positions // dataset.train_images, positions % dataset.train_images
-    parts = [_permutation(seed, int(e), dataset.train_images)[within[epochs == e]] for e in epochs.unique()]
+    parts = [
+        _permutation(seed, e, dataset.train_images)[within[epochs == e]] for e in range(int(epochs[0]), int(epochs[-1]) + 1)
+    ]
     return dataset.images(torch.cat(parts))

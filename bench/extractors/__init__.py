@@ -1,11 +1,12 @@
 """Feature extractors: a file NAME.py in this folder with a class `Extractor`. Scores are distances between features.
 
-Weights ship as safetensors and are checked by sha256 before they are read.
+Weights ship as safetensors and are checked by sha256 before they are read. The class is made as
+`Extractor(shape=(C, H, W), device="cpu")` and refuses a shape that it can not take with a BenchError.
 """
 
 import hashlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ class Extractor(Protocol):
     digest: str  # sha256 of the weights, or of the rule where there are none
 
     def features(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> float32 (B, dim)."""
+        """uint8 (B, C, H, W) of the shape given, on any device -> float32 (B, dim) without gradient, on the extractor's."""
         ...
 
     def logits(self, images: Tensor) -> Tensor | None:
@@ -33,11 +34,14 @@ def names() -> list[str]:
     return plugins.plugin_names(package)
 
 
-def load(name: str, **options: Any) -> Extractor:
-    """The extractor `name`. Raises BenchError for an unknown name, or weights that are not the ones expected."""
+def load(name: str, shape: tuple[int, int, int], device: str = "cpu") -> Extractor:
+    """The extractor `name` for uint8 images of `shape` (C, H, W), computing on `device`.
+
+    Raises BenchError for an unknown name, a shape that it can not take, and weights that are not the ones expected.
+    """
     import bench.extractors as package
 
-    extractor: Extractor = plugins.plugin_class(package, name, "Extractor", "extractor")(**options)
+    extractor: Extractor = plugins.plugin_class(package, name, "Extractor", "extractor")(shape=shape, device=device)
     return extractor
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.errors import BenchError
 from bench.extractors import checked
 
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
@@ -44,20 +45,27 @@ class Extractor:
     dim = 64
     digest = SHA256
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, shape: tuple[int, int, int] = (1, 8, 8), device: str = "cpu") -> None:
         from safetensors.torch import load_file
 
+        if tuple(shape) != (1, 8, 8):
+            raise BenchError(
+                f"Extractor digits on images of {'x'.join(map(str, shape))} (channels x height x width)",
+                "1x8x8, the handwritten digits",
+                "Use `--extractor pixels`, which takes any image, or `--dataset digits`.",
+            )
+        self.device = device
         self.net = Classifier().eval().requires_grad_(False)
         self.net.load_state_dict(load_file(checked(WEIGHTS, SHA256)))
         self.net.to(device)
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
-        return self.net.features(to_float(images))
+        return self.net.features(to_float(images.to(self.device)))
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        out: Tensor = self.net(to_float(images))
+        out: Tensor = self.net(to_float(images.to(self.device)))
         return out
 
 
@@ -79,7 +87,7 @@ def fit(x: Tensor, label: Tensor, epochs: int = 60, seed: int = 0) -> Classifier
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
     for _ in range(epochs):
-        for rows in torch.randperm(len(x), generator=generator).split(64):
+        for rows in torch.split(torch.randperm(len(x), generator=generator), 64):
             loss = F.cross_entropy(net(shifted(x[rows], generator)), label[rows], label_smoothing=0.1)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,253 @@
+"""The command `bench`: parsing and printing only. Heavy imports are inside the verbs, so that `bench --help` is instant."""
+
+import functools
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from bench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BenchError, Interrupted, RunFailed
+
+if TYPE_CHECKING:
+    from bench.config import Suite
+    from bench.pipeline import Stages
+
+app = typer.Typer(
+    name="bench",
+    help="Train one-step image generators on one network and compare quality and cost.\n\nFirst: bench run, then: bench report",
+    epilog="Exit codes: 0 done, 1 a run failed, 2 your mistake (nothing was started), 130 interrupted (state saved).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# Options that several verbs share
+
+Methods = Annotated[list[str] | None, typer.Argument(help="Files in methods/. Default: bench.toml's.", metavar="METHODS")]
+Runs = Annotated[list[str] | None, typer.Argument(help="Run names, as `bench list runs` prints them.", metavar="RUNS")]
+Dataset = Annotated[str | None, typer.Option(help="A file in bench/datasets/.")]
+Net = Annotated[str | None, typer.Option(help="Size/patch of the DiT, as T/2 or B/4.")]
+Epochs = Annotated[float | None, typer.Option(help="Passes over the data.")]
+Batch = Annotated[int | None, typer.Option(help="Images a training step.")]
+Seed = Annotated[int | None, typer.Option(help="First training seed.")]
+Seeds = Annotated[int | None, typer.Option(help="How many training seeds.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Samples = Annotated[int | None, typer.Option(help="Images generated for a score.")]
+Steps = Annotated[str | None, typer.Option(help="Network evaluations an image, as 1,2,4.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any key of bench.toml: TABLE.KEY=VALUE. Repeatable.")]
+Config = Annotated[Path | None, typer.Option(help="Read this file instead of bench.toml.")]
+RootDir = Annotated[Path, typer.Option("--root", help="Folder for runs/, results/ and site/.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")]
+Again = Annotated[bool, typer.Option("--again", help="Measure again what is measured already.")]
+
+HERE = Path()
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def guarded(verb: F) -> F:
+    """Turn the suite's errors into messages and documented exit codes."""
+
+    @functools.wraps(verb)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except BenchError as error:
+            complain(error.given, f"Allowed: {error.allowed}", error.remedy)
+            raise typer.Exit(EXIT_USAGE) from None
+        except RunFailed as error:
+            complain(f"Failed: {error}")
+            raise typer.Exit(EXIT_FAILED) from None
+        except (Interrupted, KeyboardInterrupt) as error:
+            complain(str(error) or "Interrupted; what was saved stays, and the same command goes on from there")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return wrapper  # type: ignore[return-value]
+
+
+def complain(*parts: str) -> None:
+    for part in parts:
+        typer.echo(part if part.endswith((".", "?", "!")) else f"{part}.", err=True)
+
+
+def flags(**tables: dict[str, Any]) -> dict[str, Any]:
+    """The tables of bench.toml with the flags that were given."""
+    return {name: {k: v for k, v in keys.items() if v is not None} for name, keys in tables.items()}
+
+
+def numbers(text: str | None) -> list[int] | None:
+    """ "1,2,4" -> [1, 2, 4]."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise BenchError(f"--steps {text}", "whole numbers with commas", "For example: --steps 1,2,4") from None
+
+
+def load_suite(methods: list[str] | None, config: Path | None, settings: list[str] | None, **tables: dict[str, Any]) -> "Suite":
+    from bench import config as configuration
+
+    tables.setdefault("run", {})["methods"] = methods or None
+    return configuration.load(config, flags(**tables), tuple(settings or ()))
+
+
+# Training and measuring
+
+
+@app.command(epilog="Example: bench run soflow meanflow --epochs 240")
+@guarded
+def run(
+    methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, batch: Batch = None,
+    seed: Seed = None, seeds: Seeds = None, device: Device = None, samples: Samples = None, steps: Steps = None,
+    settings: Set = None, config: Config = None, root: RootDir = HERE, dry_run: DryRun = False, again: Again = False,
+) -> None:  # fmt: skip
+    """Train, evaluate and time each method; print one table. The same command again resumes, and repeats nothing."""
+    from bench.pipeline import Stages
+
+    suite = load_suite(
+        methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs, "seed": seed, "seeds": seeds},
+        train={"batch": batch}, loop={"device": device}, eval={"samples": samples, "steps": numbers(steps)},
+    )  # fmt: skip
+    execute(suite, root, Stages(again=again), dry_run)
+
+
+@app.command(epilog="Example: bench train soflow --epochs 10")
+@guarded
+def train(
+    methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, batch: Batch = None,
+    seed: Seed = None, seeds: Seeds = None, device: Device = None, settings: Set = None, config: Config = None,
+    root: RootDir = HERE, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Train only."""
+    from bench.pipeline import Stages
+
+    suite = load_suite(
+        methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs, "seed": seed, "seeds": seeds},
+        train={"batch": batch}, loop={"device": device},
+    )  # fmt: skip
+    execute(suite, root, Stages(evaluate=False, speed=False), dry_run)
+
+
+def execute(suite: "Suite", root: Path, stages: "Stages", dry_run: bool) -> None:
+    from bench import console
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside the training loop it is like Ctrl-C
+    failed = console.run_suite(suite, root, stages, dry_run=dry_run, started_by=shlex.join(["bench", *sys.argv[1:]]))
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("eval", epilog="Example: bench eval --samples 5000 --steps 1,2,4,8")
+@guarded
+def evaluate(
+    runs: Runs = None, samples: Samples = None, steps: Steps = None, device: Device = None, settings: Set = None,
+    config: Config = None, root: RootDir = HERE, again: Again = False,
+) -> None:  # fmt: skip
+    """Score trained runs (default: all finished ones); print the table."""
+    from bench import console
+    from bench.pipeline import Stages
+
+    suite = load_suite(None, config, settings, eval={"samples": samples, "steps": numbers(steps)}, loop={"device": device})
+    console.revisit(suite, root, runs or [], Stages(train=False, speed=False, again=again))
+
+
+@app.command(epilog="Example: bench speed soflow meanflow --net T/2")
+@guarded
+def speed(
+    methods: Methods = None, dataset: Dataset = None, net: Net = None, batch: Batch = None, device: Device = None,
+    steps: Steps = None, settings: Set = None, config: Config = None, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Measure throughput, latency, memory and operations; nothing is trained or stored."""
+    from bench import console
+
+    suite = load_suite(
+        methods, config, settings, run={"dataset": dataset, "net": net}, train={"batch": batch}, loop={"device": device},
+        eval={"steps": numbers(steps)},
+    )  # fmt: skip
+    console.show_speed(suite, dry_run=dry_run)
+
+
+@app.command(epilog="Example: bench sample digits-soflow-T-2-s0-1a2b3c4d --steps 1 --out digits.png")
+@guarded
+def sample(
+    run: Annotated[str, typer.Argument(help="A finished run, as `bench list runs` prints it.")],
+    out: Annotated[Path | None, typer.Option(help="The PNG to write. Default: in the run's samples/.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Network evaluations an image.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Sampling seed: the same noises in every run.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, max=100, help="Rows of the grid; a class a column.")] = 6,
+    device: Device = None, root: RootDir = HERE,
+) -> None:  # fmt: skip
+    """Write a grid of samples as a PNG."""
+    from bench import console
+
+    typer.echo(console.write_grid(root, run, out, steps=steps, seed=seed, rows=rows, device=device or "auto"))
+
+
+# Reading
+
+
+@app.command(epilog="Example: bench table --format latex > table.tex")
+@guarded
+def table(
+    kind: Annotated[str, typer.Argument(help="quality or cost.")] = "quality",
+    form: Annotated[str, typer.Option("--format", help="rich, markdown, csv, latex or json.")] = "rich",
+    root: RootDir = HERE,
+) -> None:
+    """Print the result tables: mean and spread over training seeds, an arrow for which way is better."""
+    from bench import show
+
+    show.show_tables(root, kind, form)
+
+
+@app.command(epilog="Example: bench report --out site")
+@guarded
+def report(
+    out: Annotated[Path | None, typer.Option(help="Folder for the page. Default: site/ in the root.")] = None,
+    root: RootDir = HERE,
+) -> None:
+    """Write the comparison page, one file that needs nothing else."""
+    from bench.store import Root
+    from reports.render import render
+
+    typer.echo(render(Root(root), out or Root(root).site))
+
+
+@app.command("list", epilog="Example: bench list methods")
+@guarded
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, datasets, nets, extractors, runs, or all.")] = "all",
+    root: RootDir = HERE,
+) -> None:
+    """Show what there is: methods, data sets, nets, extractors, runs."""
+    from bench import show
+
+    show.show_list(root, what)
+
+
+@app.command("config", epilog="Example: bench config soflow --set methods.soflow.guidance=2.0")
+@guarded
+def show_config(
+    methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, settings: Set = None,
+    config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="JSON instead of TOML.")] = False,
+) -> None:  # fmt: skip
+    """Print the resolved settings of each run: bench.toml, its preset and the flags, defaults filled in."""
+    suite = load_suite(methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs})
+    for run_config in suite.runs():
+        if as_json:
+            typer.echo(json.dumps({"run": run_config.name, **run_config.as_suite()}))
+        else:
+            typer.echo(f"# {run_config.name}\n{run_config.as_toml()}")
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Devices and processes: which one this is, and which rows of the global batch are its own."""
+
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+import methods
+from bench.errors import BenchError
+
+
+def rank() -> int:
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is a GPU if torch sees one, else the CPU. Raises BenchError for a GPU that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        found = f"{torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "no GPU"
+        raise BenchError(f"device {name}, but torch sees {found}", "cpu, auto, or a GPU that is there", "Use --device cpu.")
+    return device
+
+
+def device_label(device: torch.device) -> str:
+    """The device's own name, for the rows."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    from bench.provenance import processor
+
+    return processor()
+
+
+def to_device(draw: Any, device: torch.device) -> Any:
+    """A method's draw with every field on `device`."""
+    return methods.each(draw, lambda field: field.to(device))
+
+
+def own_rows(batch: int, velocity_rows: int, rank: int, world_size: int) -> Tensor:
+    """The rows of the global batch that a process trains on: its share of the velocity rows, then of the others.
+
+    So each process sees the same mixture, in the same order of kinds, and the mean over processes is the mean over the batch.
+    Raises BenchError when either kind does not divide evenly.
+    """
+    others = batch - velocity_rows
+    if velocity_rows % world_size or others % world_size:
+        raise BenchError(
+            f"{velocity_rows} velocity rows and {others} others on {world_size} processes",
+            "counts that the processes divide evenly",
+            "Change train.batch.",
+        )
+    a, b = velocity_rows // world_size, others // world_size
+    first = torch.arange(rank * a, (rank + 1) * a)
+    return torch.cat([first, velocity_rows + torch.arange(rank * b, (rank + 1) * b)])

@@ -1,0 +1,116 @@
+"""A snapshot and seeds -> batches of uint8 images. Image i depends on (seed, i) alone: not on batches or processes.
+
+model = load_model(checkpoint.load_snapshot(path), device)
+for batch in generate(model, dataset, request, steps=1): ...
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import methods
+from bench import datasets, dit, rng
+from bench.checkpoint import Snapshot
+from bench.config import RunConfig
+from bench.step import build_net, load_method
+from bench.store import write_atomic
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network, ready to sample from."""
+
+    method: methods.Method
+    net: dit.DiT
+    config: RunConfig
+    shape: tuple[int, int, int]
+    num_classes: int
+    images: int  # seen in training
+    device: torch.device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which images to make."""
+
+    samples: int  # exactly this many, numbered from 0
+    batch: int = 500  # at a time
+    seed: int = 0
+    label_rule: str = "random"  # random | balanced
+
+
+@dataclass(frozen=True)
+class Batch:
+    images: Tensor  # (B, C, H, W) uint8
+    label: Tensor  # (B,) int64, asked for
+
+
+class Renoise:
+    """Further noises of the same images, made when they are asked for: item k is (B, C, H, W)."""
+
+    def __init__(self, seed: int, images: range, shape: tuple[int, int, int], device: torch.device) -> None:
+        self.seed, self.images, self.shape, self.device = seed, images, shape, device
+
+    def __getitem__(self, k: int) -> Tensor:
+        return rng.image_noise(self.seed, "renoise", self.images, self.shape, k).to(self.device)
+
+
+def load_model(snapshot: Snapshot, device: torch.device) -> Model:
+    config = RunConfig.model_validate(snapshot.config)
+    net = build_net(config, snapshot.shape, snapshot.num_classes)
+    net.load_state_dict(snapshot.weights)
+    net.to(device).eval().requires_grad_(False)
+    method = load_method(config, snapshot.num_classes)
+    return Model(method, net, config, snapshot.shape, snapshot.num_classes, snapshot.images, device)
+
+
+def generate(model: Model, dataset: datasets.Dataset, request: Request, steps: int) -> Iterator[Batch]:
+    """Images 0 ... samples - 1 in order. Raises ValueError when the method can not sample in `steps` evaluations."""
+    for start in range(0, request.samples, request.batch):
+        images = range(start, min(start + request.batch, request.samples))
+        noise = rng.image_noise(request.seed, "noise", images, model.shape).to(model.device)
+        label = rng.image_labels(request.seed, images, model.num_classes, request.label_rule).to(model.device)
+        renoise = Renoise(request.seed, images, model.shape, model.device)
+        with torch.no_grad(), dit.attention_backend(model.config.train.attention):
+            x0 = model.method.sample(model.net, noise, label, steps, renoise)
+        yield Batch(dataset.to_uint8(x0), label)
+
+
+# Grids for people
+
+
+def grid(images: Tensor, columns: int, height: int = 32, gap: int = 1) -> bytes:
+    """A PNG of uint8 images (B, C, H, W), row by row; small ones are enlarged without smoothing to about `height` pixels."""
+    import io
+
+    from PIL import Image
+
+    b, channels, h, _ = images.shape
+    scale = max(1, round(height / h))
+    tiles = images.cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    tiles = tiles.expand(-1, 3, -1, -1) if channels == 1 else tiles[:, :3]
+    tiles = torch.nn.functional.pad(tiles, (0, gap, 0, gap), value=255)
+    rows = -(-b // columns)
+    blank = torch.full((rows * columns - b, *tiles.shape[1:]), 255, dtype=torch.uint8)
+    sheet = torch.cat([tiles, blank]).reshape(rows, columns, *tiles.shape[1:]).permute(0, 3, 1, 4, 2)
+    pixels = sheet.reshape(rows * tiles.shape[2], columns * tiles.shape[3], 3)[:-gap, :-gap].contiguous()
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, format="PNG", optimize=True)
+    return file.getvalue()
+
+
+def save_grid(
+    path: Path, model: Model, dataset: datasets.Dataset, *, steps: int, seed: int = 0, rows: int = 6, columns: int = 10
+) -> None:
+    """Write a PNG of rows x columns images, a class a column: the same noises and labels for every run with this seed."""
+    columns = min(columns, model.num_classes) if model.num_classes > 1 else columns
+    count = rows * columns
+    noise = rng.image_noise(seed, "grid", range(count), model.shape).to(model.device)
+    label = torch.tensor([i % columns % model.num_classes for i in range(count)], device=model.device)
+    renoise = Renoise(rng.derive(seed, "grid"), range(count), model.shape, model.device)
+    with torch.no_grad(), dit.attention_backend(model.config.train.attention):
+        images = dataset.to_uint8(model.method.sample(model.net, noise, label, steps, renoise))
+    write_atomic(path, grid(images, columns))

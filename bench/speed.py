@@ -1,0 +1,208 @@
+"""What a method costs: training and sampling throughput, latency, peak memory, parameters, operations.
+
+Each run is measured in a process of its own, so that one method's memory and caches are not another's.
+
+    rows, protocol = measure(config, dataset, settings, device)
+
+Times are medians over rounds within a time budget, after a warm-up, the device synchronised, garbage collection off.
+"""
+
+import gc
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench import datasets, dist, dit, provenance, rng, sample
+from bench.config import Eval, RunConfig, Speed
+from bench.evaluate import step_counts
+from bench.protocol import Protocol
+from bench.rows import Row
+from bench.step import Step, build_net, load_method
+
+VERSION = 1
+MIN_ROUNDS = 5
+WARM_UP = 2
+
+
+# The clock
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def garbage_collection_off() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def time_rounds(work: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
+    """Seconds of each call of `work`, repeated for the budget and at least MIN_ROUNDS times, after WARM_UP calls."""
+    for _ in range(WARM_UP):
+        work()
+    rounds: list[float] = []
+    with garbage_collection_off():
+        while len(rounds) < MIN_ROUNDS or sum(rounds) < seconds:
+            synchronise(device)
+            start = time.perf_counter()
+            work()
+            synchronise(device)
+            rounds.append(time.perf_counter() - start)
+    return rounds
+
+
+# Memory
+
+
+def memory_kind(device: torch.device) -> str:
+    """ "device" on a GPU, "resident" (of the whole process) on a CPU."""
+    return "device" if device.type == "cuda" else "resident"
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak restarts from what is resident now
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes, since the reset where the system has one, else since the process started."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+# The work that is timed
+
+
+def training_step(config: RunConfig, dataset: datasets.Dataset, device: torch.device) -> Callable[[], Any]:
+    """One step of training as the loop takes it, draws and data included, on a network of its own."""
+    step = Step.start(config, dataset, device)
+    method = load_method(config, dataset.num_classes)
+    batch, seen = config.train.batch, 0
+
+    def work() -> Tensor:
+        nonlocal seen
+        x0, label = datasets.batch(dataset, config.seed, seen, batch)
+        draw = method.draw(x0, label, rng.generator(config.seed, "train", seen), 0.5)
+        seen += batch
+        _, norm = step(x0.to(device), label.to(device), dist.to_device(draw, device), seen)
+        return norm
+
+    return work
+
+
+def fresh_model(config: RunConfig, dataset: datasets.Dataset, device: torch.device) -> sample.Model:
+    """The network at its initial weights: sampling costs the same before training as after."""
+    net = build_net(config, dataset.shape, dataset.num_classes).to(device).eval().requires_grad_(False)
+    method = load_method(config, dataset.num_classes)
+    return sample.Model(method, net, config, dataset.shape, dataset.num_classes, 0, device)
+
+
+def sampling(model: sample.Model, dataset: datasets.Dataset, batch: int, steps: int) -> Callable[[], Tensor]:
+    """From noise on the device to uint8; making the noise is outside the clock."""
+    noise = rng.image_noise(0, "speed", range(batch), model.shape).to(model.device)
+    label = torch.arange(batch, device=model.device) % model.num_classes
+    fresh = [noise.flip(0)] * (steps - 1)
+
+    def work() -> Tensor:
+        with torch.no_grad(), dit.attention_backend(model.config.train.attention):
+            return dataset.to_uint8(model.method.sample(model.net, noise, label, steps, fresh))
+
+    return work
+
+
+# The rows
+
+
+def make_protocol(config: RunConfig, settings: Speed, device: torch.device) -> Protocol:
+    conditions = {
+        "version": VERSION,
+        "train_batch": config.train.batch,
+        "sample_batch": settings.batch,
+        "memory": memory_kind(device),
+        "device": dist.device_label(device),
+        "threads": torch.get_num_threads() if device.type == "cpu" else 0,
+        "torch": torch.__version__,
+    }
+    return Protocol(f"speed-b{config.train.batch}-{memory_kind(device)}", conditions)
+
+
+def measure(
+    config: RunConfig, dataset: datasets.Dataset, settings: Speed, evaluation: Eval, device: torch.device, images: int
+) -> tuple[list[Row], Protocol]:
+    """All rows of one run, in this process; a number of steps that the method can not take is left to `bench eval`."""
+    protocol = make_protocol(config, settings, device)
+    stamp = provenance.stamp(config, images, dist.device_label(device)) | {"protocol": protocol.id}
+
+    def row(metric: str, value: float, unit: str, better: str, rounds: list[float] | None = None, **more: Any) -> Row:
+        spent = sum(rounds) if rounds else 0.0
+        n = len(rounds) if rounds else None
+        return Row(**stamp, metric=metric, value=value, unit=unit, better=better, n=n, seconds=spent, **more)
+
+    reset_peak_memory(device)
+    rounds = time_rounds(training_step(config, dataset, device), device, settings.seconds)
+    model = fresh_model(config, dataset, device)
+    rows = [
+        row("train_images_per_second", config.train.batch / statistics.median(rounds), "images/s", "max", rounds),
+        row("train_peak_bytes", peak_memory(device), "bytes", "min", rounds),
+        row("parameters", dit.parameter_count(model.net), "", ""),
+        row("forward_macs", dit.forward_macs(config.net, dataset.shape, dataset.num_classes), "MAC/image", ""),
+        row("forward_equivalents", model.method.cost, "forwards/image", "min"),
+    ]
+    for steps in step_counts(config.method, evaluation):
+        try:
+            rounds = time_rounds(sampling(model, dataset, settings.batch, steps), device, settings.seconds)
+            single = time_rounds(sampling(model, dataset, 1, steps), device, settings.seconds / 2)
+        except ValueError:
+            continue
+        rate = settings.batch / statistics.median(rounds)
+        rows.append(row("sample_images_per_second", rate, "images/s", "max", rounds, steps=steps))
+        rows.append(row("latency_ms", 1000 * statistics.median(single), "ms", "min", single, steps=steps))
+    return rows, protocol
+
+
+def measure_apart(
+    config: RunConfig, options: dict[str, Any], settings: Speed, evaluation: Eval, device: str, images: int
+) -> tuple[list[Row], Protocol]:
+    """`measure` in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_measure_in_child, (config, options, settings, evaluation, device, images, torch.get_num_threads()))
+
+
+def _measure_in_child(
+    config: RunConfig, options: dict[str, Any], settings: Speed, evaluation: Eval, device: str, images: int, threads: int
+) -> tuple[list[Row], Protocol]:
+    torch.set_num_threads(threads)
+    dataset = datasets.load(config.dataset, **options)
+    return measure(config, dataset, settings, evaluation, dist.pick_device(device), images)
+
+
+def expected_seconds(config: RunConfig, dataset: datasets.Dataset, device: torch.device) -> float:
+    """Training time from a few steps on a network that is thrown away; for the announcement before a run."""
+    rounds = time_rounds(training_step(config, dataset, device), device, 0.3)
+    return statistics.median(rounds) * config.total_images(dataset.train_images) / config.train.batch

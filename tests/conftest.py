@@ -1,0 +1,53 @@
+"""What several tests need: one thread, a tiny configuration, and a trained run."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import config, datasets, pipeline
+from bench.config import RunConfig, Suite
+from bench.store import Root
+
+# One thread: bitwise equal sums wherever the tests run, and no two processes fighting over two cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+TINY = ("run.net=N/2", "run.epochs=1", "train.batch=32", "eval.samples=64", "eval.steps=[1,2]", "speed.seconds=0.01")
+
+
+def tiny_suite(*settings: str, methods: tuple[str, ...] = ("soflow",)) -> Suite:
+    """The embedded default at its smallest, with further "table.key=value" settings."""
+    return config.load(config.SHIPPED, {"run": {"methods": methods}}, (*TINY, "eval.extra_steps.flow_matching=[4]", *settings))
+
+
+def tiny_run(*settings: str, method: str = "soflow") -> RunConfig:
+    return tiny_suite(*settings, methods=(method,)).runs()[0]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Any:
+    return datasets.load("digits")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits: Any) -> tuple[Root, list[RunConfig], Suite]:
+    """A root with one finished, scored and timed run of each method. Read only."""
+    root = Root(tmp_path_factory.mktemp("finished"))
+    suite = tiny_suite(methods=("soflow", "meanflow", "flow_matching"))
+    for run in suite.runs():
+        pipeline.run_one(run, suite, root, digits, pipeline.Stages(), pipeline.Hooks())
+    return root, suite.runs(), suite
+
+
+@pytest.fixture
+def write_file(tmp_path: Path) -> Callable[[str, str], Path]:
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
