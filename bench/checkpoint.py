@@ -58,7 +58,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["bench"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # Clones: what is read maps the file, and would change with it after the digest was checked.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
         whole = content_digest(tensors) == facts["digest"]
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise BenchError(f"{path} can not be read ({error})", "a file written by `bench run`", "Delete it.") from error

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def run_suite(suite: Suite, root: Path, stages: "Stages", *, dry_run: bool, started_by: str) -> list[str]:
     """Do all runs and print the table; returns the names of the runs that failed."""
     configs = suite.runs()
-    if dry_run:
-        announce_dry(configs, suite)
-        return []
     from bench import dist, pipeline
 
     device = dist.pick_device(suite.loop.device)
-    dataset = pipeline.load_dataset(suite)
+    dataset = check(configs, suite, stages.evaluate)
+    if dry_run:
+        announce_dry(configs, dataset)
+        return []
     places = Root(root)
     announce(configs, suite, places, dataset, device)
     failed = []
@@ -72,14 +72,21 @@ def announce(configs: list[RunConfig], suite: Suite, root: Root, dataset: Any, d
         err.print(f"  expected in all: about {duration(total)} of training, then scores and timing")
 
 
-def announce_dry(configs: list[RunConfig], suite: Suite) -> None:
+def check(configs: list[RunConfig], suite: Suite, scored: bool) -> Any:
+    """The data set, once everything that can be refused at the door was looked at."""
     from bench import pipeline
+    from bench.step import check_net
 
     dataset = pipeline.load_dataset(suite)
     for config in configs:
-        from bench.step import build_net
+        check_net(config, dataset.shape)
+    if scored:
+        pipeline.load_extractor(suite, dataset)
+    return dataset
 
-        build_net(config, dataset.shape, dataset.num_classes)
+
+def announce_dry(configs: list[RunConfig], dataset: Any) -> None:
+    for config in configs:
         out.print(f"would run {config.name}: {config.total_images(dataset.train_images):,} images", soft_wrap=True)
 
 
@@ -123,15 +130,15 @@ def revisit(suite: Suite, root: Path, names: list[str], stages: "Stages") -> Non
 def show_speed(suite: Suite, *, dry_run: bool) -> None:
     import pandas as pd
 
-    from bench import dist, pipeline, speed
+    from bench import dist, speed
     from reports import tables
 
     configs = suite.runs()
-    if dry_run:
-        announce_dry(configs, suite)
-        return
-    dataset = pipeline.load_dataset(suite)
     dist.pick_device(suite.loop.device)
+    dataset = check(configs, suite, scored=False)
+    if dry_run:
+        announce_dry(configs, dataset)
+        return
     found = []
     for config in configs:
         err.print(f"measuring {config.method}")

@@ -50,6 +50,8 @@ ATTENTION = {
 @contextlib.contextmanager
 def attention_backend(name: str) -> Iterator[None]:
     """All attention inside runs on this backend, or fails; MeanFlow's derivative alone asks for "math" itself."""
+    if name not in ATTENTION:
+        raise ValueError(f"attention {name!r}; allowed: {', '.join(ATTENTION)}")
     backend = ATTENTION[name]
     with contextlib.nullcontext() if backend is None else sdpa_kernel(backend):
         yield
@@ -180,7 +182,7 @@ class DiT(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % patch:
-            raise ValueError(f"patch {patch} does not divide the image size {image_size}")
+            raise ValueError(f"patch {patch} does not divide the image size {image_size}; allowed: a patch that does")
         if width % heads or width % 4:
             raise ValueError(f"width {width} is not divisible by 4 and by the {heads} heads")
         self.patch, self.channels, self.grid = patch, channels, image_size // patch
@@ -194,7 +196,10 @@ class DiT(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """As the published DiT: Xavier weights, zero biases, normal(0.02) embedders, zero gates and output."""
+        """As the published DiT: Xavier weights, zero biases, normal(0.02) embedders, zero gates and output.
+
+        The second time embedder starts like the first (SoFlow's code leaves it at Xavier).
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -228,25 +233,28 @@ class DiT(nn.Module):
 # Building and loading
 
 
-def parse_net(name: str) -> tuple[Size, int]:
-    """ "B/4" -> (Size, patch). Raises ValueError, saying what is allowed."""
+def fit(name: str, shape: tuple[int, int, int]) -> tuple[Size, int]:
+    """The size and patch of the net `name`, as in "B/4", for images of `shape` (C, H, W).
+
+    Raises ValueError, saying what is allowed, for an unknown name and for images that it does not fit.
+    """
     letter, _, patch = name.partition("/")
     if letter not in SIZES or patch not in map(str, PATCHES):
-        raise ValueError(f"net {name!r}; allowed: one of {', '.join(SIZES)}, a slash, and a patch of 1, 2, 4 or 8, as in B/4")
+        raise ValueError(f"unknown net {name!r}; allowed: one of {', '.join(SIZES)}, a slash, and a patch of 1, 2, 4 or 8: B/4")
+    _, height, width = shape
+    if height != width:
+        raise ValueError(f"net {name!r} on images of {height} x {width}; allowed: square images")
+    if height % int(patch):
+        fits = ", ".join(f"{letter}/{p}" for p in PATCHES if height % p == 0)
+        raise ValueError(f"net {name!r}: patch {patch} does not divide the image size {height}; allowed: {fits}")
     return SIZES[letter], int(patch)
 
 
 def build(name: str, shape: tuple[int, int, int], num_classes: int) -> DiT:
     """The network `name` for images of `shape` (C, H, W). Raises ValueError where they do not fit."""
-    size, patch = parse_net(name)
-    channels, height, width = shape
-    if height != width:
-        raise ValueError(f"images of {height} x {width}; allowed: square images")
-    if height % patch:
-        fits = ", ".join(f"{name.partition('/')[0]}/{p}" for p in PATCHES if height % p == 0)
-        raise ValueError(f"net {name!r}: patch {patch} does not divide the image size {height}; allowed: {fits}")
+    size, patch = fit(name, shape)
     return DiT(
-        image_size=height, channels=channels, patch=patch,
+        image_size=shape[1], channels=shape[0], patch=patch,
         width=size.width, depth=size.depth, heads=size.heads, num_classes=num_classes,
     )  # fmt: skip
 

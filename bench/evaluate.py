@@ -5,6 +5,7 @@ rows, protocol = evaluate(model, dataset, extractor, settings, references, run_n
 
 import io
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +73,10 @@ def reference(dataset: datasets.Dataset, extractor: extractors.Extractor, folder
 def _read_features(path: Path, dataset: datasets.Dataset, extractor: extractors.Extractor) -> Tensor | None:
     """None when there is no such file, or it is not whole: it is then computed again."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             if str(file["data"]) == dataset.digest and str(file["extractor"]) == extractor.digest:
                 return torch.from_numpy(file["features"])
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
     return None
 

@@ -36,17 +36,21 @@ def load_method(config: RunConfig, num_classes: int) -> methods.Method:
     return methods.load(config.method, num_classes=num_classes, **config.hyperparameters)
 
 
+def check_net(config: RunConfig, shape: tuple[int, int, int]) -> None:
+    """Raises BenchError where the net is unknown or does not fit the images."""
+    try:
+        dit.fit(config.net, shape)
+    except ValueError as error:
+        given, _, allowed = str(error).partition("; allowed: ")
+        raise BenchError(given[0].upper() + given[1:], allowed, "Choose with --net.") from error
+
+
 def build_net(config: RunConfig, shape: tuple[int, int, int], num_classes: int) -> dit.DiT:
     """The network with this seed's initial weights. Raises BenchError where it does not fit the data."""
+    check_net(config, shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(config.seed, "weights"))
-        try:
-            return dit.build(config.net, shape, num_classes)
-        except ValueError as error:
-            given, _, allowed = str(error).partition("; allowed: ")
-            raise BenchError(
-                given[0].upper() + given[1:], allowed or "a net that fits the data", "Choose with --net."
-            ) from error
+        return dit.build(config.net, shape, num_classes)
 
 
 def ema_decay(train: Train, images: int) -> float:

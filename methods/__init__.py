@@ -12,6 +12,7 @@ imported only when asked for. It imports torch and, of ours, only `_path`.
 import dataclasses
 import difflib
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -90,14 +91,32 @@ def method_class(name: str) -> type[Any]:
 def load(name: str, *, num_classes: int, **hyperparameters: Any) -> Method:
     """The method `name` with the paper's hyperparameters, changed where given. Raises ValueError, saying what is allowed."""
     cls = method_class(name)
-    allowed = [field.name for field in dataclasses.fields(cls) if field.name != "num_classes"]
-    for key in hyperparameters:
-        if key not in allowed:
-            close = difflib.get_close_matches(key, allowed, n=1)
+    defaults = {field.name: field.default for field in dataclasses.fields(cls) if field.name != "num_classes"}
+    for key, value in hyperparameters.items():
+        if key not in defaults:
+            close = difflib.get_close_matches(key, defaults, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ValueError(f"hyperparameter {key!r} of {name}{hint}; allowed: {', '.join(allowed)}")
+            raise ValueError(f"hyperparameter {key!r} of {name}{hint}; allowed: {', '.join(defaults)}")
+        _check_kind(key, value, defaults[key])
     method: Method = cls(num_classes=num_classes, **hyperparameters)
     return method
+
+
+def _check_kind(key: str, value: Any, default: Any) -> None:
+    """Raise ValueError unless `value` is of the default's kind: a name, a finite number, or as many finite numbers."""
+    if isinstance(default, str):
+        good, allowed = isinstance(value, str), "a name"
+    elif isinstance(default, tuple):
+        good = isinstance(value, list | tuple) and len(value) == len(default) and all(map(_is_number, value))
+        allowed = f"{len(default)} finite numbers"
+    else:
+        good, allowed = _is_number(value), "a finite number"
+    if not good:
+        raise ValueError(f"{key} = {value!r}; allowed: {allowed}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 D = TypeVar("D")

@@ -105,16 +105,14 @@ class Method:
 
         `u` (n, C, H, W) is the network's output on the rows r = t, where it is the conditional velocity already.
         """
-        n = len(u)
-        null_rows = len(v) if self._null_weight else 0
-        cond_rows = len(v) - n if self.kappa else 0
         if self._null_weight == 0 and self.kappa == 0:
             return v
+        null_rows = len(v) if self._null_weight else 0
+        start = len(u) if self.kappa else len(v)
         # One call: the null velocity of all rows, then the conditional one of the rows r < t.
-        x = torch.cat([x_t[:null_rows], x_t[len(v) - cond_rows :]])
-        t = torch.cat([draw.t[:null_rows], draw.t[len(v) - cond_rows :]])
+        x, t = torch.cat([x_t[:null_rows], x_t[start:]]), torch.cat([draw.t[:null_rows], draw.t[start:]])
         null = torch.full_like(label, self.num_classes)
-        predicted = net(x, t, t, torch.cat([null[:null_rows], label[len(v) - cond_rows :]])) if len(x) else v[:0]
+        predicted = net(x, t, t, torch.cat([null[:null_rows], label[start:]])) if len(x) else v[:0]
         guided = self.omega * v
         if null_rows:
             guided = guided + self._null_weight * predicted[:null_rows]

@@ -54,6 +54,7 @@ class Method:
         ratios = f"r_init = {self.r_init}, r_end = {self.r_end}"
         require(0 < self.r_end <= 1 and 0 < self.r_init <= 1, ratios, "both above 0 and at most 1")
         require(self.schedule in SCHEDULES, f"schedule = {self.schedule!r}", ", ".join(SCHEDULES))
+        require(self.guidance >= 0, f"guidance = {self.guidance}", "a number >= 0 (1 is off)")
         require(0 < self.mix <= 1, f"mix = {self.mix}", "0 < mix <= 1 (1 is off)")
         require(0 <= self.guidance_cutoff <= 1, f"guidance_cutoff = {self.guidance_cutoff}", "a time in [0, 1]")
         require(0 <= self.label_drop < 1, f"label_drop = {self.label_drop}", "0 <= label_drop < 1")
@@ -126,7 +127,8 @@ class Method:
         x_l = x_t + v * expand(draw.l - draw.t, v)
         with torch.no_grad():
             f_l = self.solution(net, x_l, draw.l, draw.s, label)
-        return (f_t - f_l) / expand(draw.t - draw.l, v)
+        gap = expand(draw.t - draw.l, v)
+        return (f_t - f_l) / torch.where(gap == 0, torch.ones_like(gap), gap)  # `residual` has rows with l = t: no 0 / 0
 
     def residual(self, net: Network, x_t: Tensor, v: Tensor, draw: Draw, label: Tensor | None = None) -> Tensor:
         """Velocity rows (l = t): f's velocity minus v. The others: Q, which vanishes with t - l at the exact solution."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_run, tiny_suite
 from torch import Tensor
 
 from bench import checkpoint, datasets, evaluate, extractors, pipeline, rows, sample, step, train
 from bench.config import Loop, RunConfig
 from bench.errors import BenchError, Interrupted, RunFailed
 from bench.store import Root, RunDirectory
+from conftest import tiny_run, tiny_suite
 
 LOOP = Loop(device="cpu", save_seconds=1e9, log_images=320)
 

@@ -1,0 +1,188 @@
+"""Tables and training logs -> charts, as SVG text.
+
+looks = looks_of([(line.name, line.method) for line in table.lines])
+for chart in quality_charts(table, looks): page += chart.svg
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from reports.looks import FLOOR_DASH, Looks, draw_points, legend_of
+from reports.svg import INK, figure, log_y, plain_numbers, steps_axis, to_svg
+from reports.table import Cell, Line, Table
+
+Logs = Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]]  # run -> (line, lines of train.jsonl)
+
+
+@dataclass(frozen=True)
+class Chart:
+    name: str  # unique in a page
+    title: str
+    caption: str
+    svg: str
+
+
+# Quality
+
+
+def quality_charts(table: Table, looks: Looks) -> list[Chart]:
+    """One chart a metric: value against steps, a line a method, bars of one standard deviation over seeds."""
+    metrics = dict.fromkeys(column.metric for column in table.columns if column.steps is not None)
+    return [chart for metric in metrics if (chart := _quality_chart(table, metric, looks)) is not None]
+
+
+def _quality_chart(table: Table, metric: str, looks: Looks) -> Chart | None:
+    indices = table.column_indices(metric)
+    column = table.columns[indices[0]]
+    drawn = [line for line in table.lines if any(line.cells[i].values for i in indices)]
+    if not drawn:
+        return None
+    lowest = min(mean for line in drawn for i in indices if (mean := line.cells[i].mean) is not None)
+    logarithmic = metric == "frechet_distance" and lowest > 0
+    floor = table.floor if metric == "frechet_distance" and ((table.floor or 0.0) > 0 or not logarithmic) else None
+    with figure() as (made, axes):
+        for line in drawn:
+            filled = [i for i in indices if line.cells[i].values]
+            cells = [line.cells[i] for i in filled]
+            xs, ys = (
+                [float(table.columns[i].steps or 0) for i in filled],
+                [(cell.mean or 0.0) / column.divisor for cell in cells],
+            )
+            draw_points(axes, xs, ys, looks[line.name], xerr=None, yerr=_bars(cells, logarithmic, column.divisor), joined=True)
+        if floor is not None:
+            axes.axhline(floor / column.divisor, color=INK, linestyle=FLOOR_DASH, linewidth=1)
+        steps_axis(axes, [float(table.columns[i].steps or 0) for i in indices])
+        axes.set_ylabel(column.metric_text)
+        log_y(axes) if logarithmic else plain_numbers(axes, "y")
+        legend_of(axes, [line.name for line in drawn], looks, floor="" if floor is None else "real against real")
+        spread = (
+            "Bars: one sample standard deviation over training seeds. "
+            if any(c.spread for li in drawn for c in li.cells)
+            else ""
+        )
+        axis = "Both axes are logarithmic." if logarithmic else "The axis of steps is logarithmic."
+        title = f"{_capital(column.head)} against steps"
+        return _chart(made, _identity(metric, table), title, f"{table.title}. {spread}{axis}")
+
+
+def _bars(cells: Sequence[Cell], logarithmic: bool, divisor: float) -> list[list[float]]:
+    """Lengths below and above the means. On a logarithmic axis a bar ends above zero."""
+    spreads = [((cell.mean or 0.0) / divisor, (cell.spread or 0.0) / divisor) for cell in cells]
+    below = [min(spread, 0.9 * mean) if logarithmic else spread for mean, spread in spreads]
+    return [below, [spread for _, spread in spreads]]
+
+
+# Training
+
+
+def loss_charts(group: str, logs: Logs, looks: Looks) -> list[Chart]:
+    """Raw mse and gradient norm against epochs, one line a run. `group`: what the runs share, in words."""
+    caption = (
+        f"{group}. Raw mean squared error of each method's own identity, one line a run. A perfect network's training "
+        "mse is not zero, and the mse of different methods are not comparable: read a curve against its own past only."
+    )
+    norm = f"{group}. Norm of the whole gradient, one line a run."
+    charts = (
+        _curves(group, "mse", "Training mse", caption, logs, looks),
+        _curves(group, "grad_norm", "Gradient norm", norm, logs, looks),
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def _curves(group: str, key: str, title: str, caption: str, logs: Logs, looks: Looks) -> Chart | None:
+    points = {run: _points(log, key) for run, (_, log) in logs.items()}
+    if not any(points.values()):
+        return None
+    with figure() as (made, axes):
+        for run, (line, _) in logs.items():
+            xs, ys = [x for x, _ in points[run]], [y for _, y in points[run]]
+            mark = looks[line].mark if len(xs) == 1 else ""  # a single point makes no line
+            axes.plot(xs, ys, color=looks[line].colour, linestyle=looks[line].dash, linewidth=1.3, alpha=0.85, marker=mark)
+        axes.set_xlabel("epochs")
+        axes.set_ylabel(f"{title[0].lower()}{title[1:]}")
+        plain_numbers(axes, "x")
+        log_y(axes)
+        legend_of(axes, sorted({line for run, (line, _) in logs.items() if points[run]}), looks, marks=False)
+        return _chart(made, f"{key} {group}", title, caption)
+
+
+def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """(epoch, value) of the records that have a positive, finite value: what a logarithmic axis can show."""
+    pairs = [(record.get("epoch"), record.get(key)) for record in log]
+    numbers = [(float(x), float(y)) for x, y in pairs if isinstance(x, int | float) and isinstance(y, int | float)]
+    return [(x, y) for x, y in numbers if 0 < y < float("inf")]
+
+
+# Cost
+
+
+def throughput_chart(table: Table, looks: Looks) -> Chart | None:
+    """Bars: training images a second, a bar a method."""
+    found = _valued(table, "train_images_per_second")
+    if not found:
+        return None
+    with figure(height=1.0 + 0.4 * len(found)) as (made, axes):
+        for place, (line, cell) in enumerate(found):
+            mean, spread = cell.mean or 0.0, cell.spread or 0.0
+            axes.barh(place, mean, xerr=spread or None, height=0.6, color=looks[line.name].colour, ecolor=INK, capsize=2.5)
+            axes.annotate(cell.text, (mean + spread, place), (5, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(found)), [line.name for line, _ in found])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlim(0, 1.35 * max((cell.mean or 0.0) + (cell.spread or 0.0) for _, cell in found))
+        plain_numbers(axes, "x")
+        axes.set_xlabel("training images per second ↑")
+        return _chart(made, _identity("throughput", table), "Training throughput", f"{table.title}.")
+
+
+def quality_against_time(quality: Table, cost: Table, looks: Looks) -> Chart | None:
+    """Points: Fréchet distance at the fewest steps against seconds of training, a point a method that has both."""
+    indices = quality.column_indices("frechet_distance")
+    seconds = {line.name: cell for line, cell in _valued(cost, "train_seconds")}
+    lines = [line for line in quality.lines if indices and line.cells[indices[0]].values and line.name in seconds]
+    if not lines:
+        return None
+    column = quality.columns[indices[0]]
+    with figure() as (made, axes):
+        for line in lines:
+            cell, time, look = line.cells[indices[0]], seconds[line.name], looks[line.name]
+            draw_points(
+                axes,
+                [time.mean or 0.0],
+                [(cell.mean or 0.0) / column.divisor],
+                look,
+                xerr=time.spread,
+                yerr=_bars([cell], True, column.divisor),
+                joined=False,
+            )
+        axes.margins(x=0.15, y=0.2)
+        axes.set_xlabel("seconds of training ↓")
+        axes.set_ylabel(", ".join(filter(None, [column.metric_text, column.steps_text])))
+        plain_numbers(axes, "x")
+        log_y(axes) if all((line.cells[indices[0]].mean or 0.0) > 0 for line in lines) else plain_numbers(axes, "y")
+        legend_of(axes, [line.name for line in lines], looks, lines=False)
+        title = f"{_capital(column.head)} against training time"
+        caption = f"{cost.title}. Lower left is better: closer to the data after less time."
+        return _chart(made, _identity("time", cost, quality), title, caption)
+
+
+def _valued(table: Table, metric: str) -> list[tuple[Line, Cell]]:
+    return [(line, line.cells[i]) for i in table.column_indices(metric) for line in table.lines if line.cells[i].values]
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _identity(kind: str, *tables: Table) -> str:
+    """A text that differs for different charts of a page."""
+    return f"{kind} {[sorted(table.group.items()) for table in tables]!r}"
+
+
+def _chart(made: Figure, identity: str, title: str, caption: str) -> Chart:
+    name = f"{identity.split()[0].replace('_', '-')}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    return Chart(name, title, caption, to_svg(made, name=name, title=f"{title}; {caption.partition('. ')[0]}"))

@@ -1,0 +1,77 @@
+"""What the numbers say, in a sentence or two: who is best, by how much, and whether the seeds settle it."""
+
+from reports.table import Cell, Column, Line, Table
+
+
+def quality_sentences(table: Table) -> list[str]:
+    """The best method by the first column (Fréchet distance at the fewest steps), and how sure that is."""
+    column = table.columns[0]
+    found = _ordered(table, 0)
+    at = f"At {column.steps_text}, " if column.steps_text else ""
+    if not found:
+        return ["No method has a value yet."]
+    first, best = found[0]
+    if len(found) == 1:
+        return [
+            f"{at}only {first.name} has a value: {column.head} {_valued(best, column)}.",
+            "There is nothing to compare it with.",
+        ]
+    second, other = found[1]
+    if best.mean == other.mean:
+        return [f"{at}{first.name} and {second.name} are level: {column.head} {_valued(best, column)}."]
+    values = f"{column.head} {_valued(best, column)} against {_valued(other, column)} for {second.name}"
+    return [
+        f"{at}{first.name} is best: {values}{_by(best, other, column)}.",
+        _certainty(first, best, second, other, column),
+    ]
+
+
+def cost_sentences(table: Table) -> list[str]:
+    """The method that trains fastest, and by what factor."""
+    indices = table.column_indices("train_images_per_second")
+    found = _ordered(table, indices[0]) if indices else []
+    if len(found) < 2 or not found[1][1].mean or not found[0][1].mean or found[0][1].mean == found[1][1].mean:
+        return []
+    (first, fast), (second, slow) = found[:2]
+    factor = found[0][1].mean / found[1][1].mean
+    unit = table.columns[indices[0]].raw_unit
+    times = f"{factor:.2g}" if factor < 100 else f"{factor:,.0f}"
+    return [f"{first.name} trains fastest: {fast.text} {unit}, {times} times {second.name} ({slow.text})."]
+
+
+def _ordered(table: Table, index: int) -> list[tuple[Line, Cell]]:
+    sign = -1.0 if table.columns[index].better == "max" else 1.0
+    found = [(line, line.cells[index]) for line in table.lines if line.cells[index].values]
+    return sorted(found, key=lambda item: sign * (item[1].mean or 0.0))
+
+
+def _valued(cell: Cell, column: Column) -> str:
+    return f"{cell.text} {column.unit}".rstrip()
+
+
+def _by(best: Cell, other: Cell, column: Column) -> str:
+    if best.mean is None or other.mean is None or best.mean <= 0 or other.mean <= 0:
+        return ""  # a share of a negative or zero distance says nothing
+    share = abs(other.mean - best.mean) / other.mean
+    return f" ({_percent(100 * share)} % {'higher' if column.better == 'max' else 'lower'})"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
+
+
+def _certainty(first: Line, best: Cell, second: Line, other: Cell, column: Column) -> str:
+    single = [line.name for line, cell in ((first, best), (second, other)) if cell.seeds < 2]
+    if single:
+        names = (
+            f"{single[0]} has one training seed"
+            if len(single) == 1
+            else f"{first.name} and {second.name} have one training seed each"
+        )
+        return f"{names}: how far seeds scatter is not known, so the order is not settled."
+    ahead = min(best.values) > max(other.values) if column.better == "max" else max(best.values) < min(other.values)
+    if ahead:
+        return f"Every seed of {first.name} ({best.seeds}) is ahead of every seed of {second.name} ({other.seeds})."
+    return (
+        f"Seeds of the two overlap ({best.seeds} of {first.name}, {other.seeds} of {second.name}), so the order is not settled."
+    )

@@ -1,0 +1,126 @@
+"""Result rows -> the lines of a table: which rows belong together, and what a line is called.
+
+A line is one method under one recipe (the resolved settings without the seed), so that a mean over seeds never mixes
+two settings. Where a group holds several recipes of a method, the names say what differs: "soflow (guidance=2.0)".
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.rows import Row
+
+Descriptions = Mapping[str, Mapping[str, Any]]  # by run: what bench.provenance.describe wrote
+
+WHOLE = ("steps", "n", "sample_seed")  # null makes pandas turn these columns into floats
+NOT_RECIPE = ("run.seed", "run.seeds", "run.methods")
+PARITY = ("images", "precision", "attention", "world_size", "device", "commit")
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The frame's rows, null as None. An "ok" row without a finite value becomes a failed one that says so."""
+    columns = [field.name for field in dataclasses.fields(Row)]
+    clean = frame[columns].astype(object)
+    rows = []
+    for record in clean.where(clean.notna(), None).to_dict("records"):
+        fields: dict[str, Any] = {str(key): value for key, value in record.items()}
+        fields |= {key: int(fields[key]) for key in WHOLE if fields[key] is not None}
+        fields |= {key: "" for key in ("unit", "better", "reason", "commit") if fields[key] is None}
+        row = Row(**fields)
+        if row.status == "ok" and (row.value is None or not math.isfinite(row.value)):
+            row = dataclasses.replace(row, status="failed", reason=f"the value is {row.value}, not a finite number", value=None)
+        rows.append(row)
+    return rows
+
+
+def current(rows: Sequence[Row]) -> list[Row]:
+    """Rows that later ones of the same run have not overtaken: the most images seen; no failure that a resume got past."""
+    furthest: dict[str, int] = {}
+    newest: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        key = (row.run, row.epochs, row.metric, row.steps)
+        newest[key] = max(row.images, newest.get(key, 0))
+        if row.status == "ok":
+            furthest[row.run] = max(row.images, furthest.get(row.run, 0))
+    return [
+        row
+        for row in rows
+        if row.images == newest[(row.run, row.epochs, row.metric, row.steps)]
+        and (row.status == "ok" or row.images >= furthest.get(row.run, 0))
+    ]
+
+
+def grouped(rows: Iterable[Row], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    """Rows by the values of `fields`, in sorted order."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, field) for field in fields), []).append(row)
+    return dict(sorted(groups.items(), key=lambda item: item[0]))
+
+
+def named_lines(rows: Sequence[Row], descriptions: Descriptions, identity: Sequence[str]) -> dict[str, list[Row]]:
+    """One group's rows by line name. `identity`: columns of the row that are part of the recipe, beside the settings."""
+    lines: dict[str, list[Row]] = {}
+    for (method,), of_method in grouped(rows, ["method"]).items():
+        recipes: dict[str, dict[str, Any]] = {}
+        by_recipe: dict[str, list[Row]] = {}
+        for row in of_method:
+            recipe = {field: getattr(row, field) for field in identity} | settings(descriptions.get(row.run, {}))
+            recipes[repr(sorted(recipe.items()))] = recipe
+            by_recipe.setdefault(repr(sorted(recipe.items())), []).append(row)
+        keys = sorted(set().union(*recipes.values()))
+        varying = [key for key in keys if len({repr(recipe.get(key)) for recipe in recipes.values()}) > 1]
+        for key in sorted(by_recipe):
+            parts = [f"{_short(name, method)}={recipes[key].get(name, 'unknown')}" for name in varying]
+            lines |= _one_run_a_seed(f"{method} ({', '.join(parts)})" if parts else str(method), by_recipe[key])
+    return lines
+
+
+def settings(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's resolved settings, flat ("train.batch": 128), without the seed and without where the data lies."""
+    config = description.get("config")
+    flat = flatten(config) if isinstance(config, Mapping) else {}
+    return {key: value for key, value in flat.items() if key not in NOT_RECIPE and not key.endswith(".folder")}
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def differences(lines: Mapping[str, Sequence[Row]], descriptions: Descriptions) -> list[str]:
+    """What should be equal among the lines of a table and is not, one sentence each; empty when all is fair."""
+    found = []
+    values: dict[str, dict[str, set[str]]] = {}
+    for name, rows in lines.items():
+        for row in (row for row in rows if row.status == "ok"):
+            fields = {field: getattr(row, field) for field in PARITY} | {
+                key: value for key, value in settings(descriptions.get(row.run, {})).items() if key.startswith("train.")
+            }
+            for key, value in fields.items():
+                shown = value[:10] if key == "commit" else f"{value:,}" if isinstance(value, int) else str(value)
+                values.setdefault(key, {}).setdefault(name, set()).add(shown)
+    for key, by_line in values.items():
+        if len(set().union(*by_line.values())) > 1:
+            each = "; ".join(f"{name} {' and '.join(sorted(given))}" for name, given in by_line.items())
+            found.append(f"Not equal: {key} ({each}).")
+    return found
+
+
+def _one_run_a_seed(name: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """One line, or one line a run where two runs have the same seed: their settings differ in a way that was not recorded."""
+    runs_of_seed: dict[int, set[str]] = {}
+    for row in rows:
+        runs_of_seed.setdefault(row.train_seed, set()).add(row.run)
+    if all(len(runs) == 1 for runs in runs_of_seed.values()):
+        return {name: list(rows)}
+    return {f"{name} [{run}]": of_run for (run,), of_run in grouped(rows, ["run"]).items()}
+
+
+def _short(key: str, method: object) -> str:
+    return key.removeprefix(f"methods.{method}.")

@@ -1,0 +1,113 @@
+"""Where each run comes from: one entry a run, with all that makes it again."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tomli_w
+
+from bench.rows import Row
+from bench.store import RunDirectory, read_json
+from reports.lines import Descriptions, flatten, grouped
+
+NOT_RECORDED = "not recorded"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    run: str
+    anchor: str
+    state: str  # ok | partly failed | failed | skipped | the state of a run without result rows
+    reasons: tuple[str, ...]  # why something is not ok
+    command: str  # makes the run again; "" where it was not recorded
+    facts: tuple[tuple[str, str], ...]  # (name, value)
+    config: str  # resolved settings, as TOML
+
+
+def anchor(name: str, kind: str = "run") -> str:
+    """A fragment that is safe in an id and a link, and different for different names."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    return f"{kind}-{safe}" if safe == name else f"{kind}-{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def protocols(descriptions: Descriptions) -> dict[str, list[tuple[str, str]]]:
+    """Each recorded protocol's conditions, by its id: (name, value)."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for description in descriptions.values():
+        recorded = description.get("protocols")
+        for name, conditions in recorded.items() if isinstance(recorded, Mapping) else ():
+            if isinstance(conditions, Mapping):
+                found[str(name)] = [(key, str(value)) for key, value in sorted(flatten(conditions).items())]
+    return dict(sorted(found.items()))
+
+
+def entries(rows: Sequence[Row], descriptions: Descriptions, directories: Mapping[str, RunDirectory]) -> list[Entry]:
+    """All runs with result rows or a run directory, by name."""
+    by_run = {run: of_run for (run,), of_run in grouped(rows, ["run"]).items()}
+    return [
+        _entry(run, by_run.get(run, []), descriptions.get(run), directories.get(run))
+        for run in sorted({*by_run, *descriptions, *directories})
+    ]
+
+
+def _entry(run: str, rows: Sequence[Row], description: Mapping[str, Any] | None, directory: RunDirectory | None) -> Entry:
+    if description is None:
+        description = read_json(directory.provenance) if directory else {}
+    reasons = dict.fromkeys(
+        f"{_what(row)} {row.status}: {row.reason or 'no reason was recorded'}" for row in rows if row.status != "ok"
+    )
+    state = _state(rows)
+    if not rows:
+        status = directory.read_status() if directory else {"state": "empty"}
+        state = f"{status['state']}, no result rows"
+        reasons = dict.fromkeys(filter(None, [str(status.get("reason") or "")]))
+    config = description.get("config")
+    return Entry(
+        run=run,
+        anchor=anchor(run),
+        state=state,
+        reasons=tuple(reasons),
+        command=str(description.get("command") or ""),
+        facts=tuple(_facts(description)),
+        config=_toml(config) if isinstance(config, Mapping) else "",
+    )
+
+
+def _what(row: Row) -> str:
+    steps = "" if row.steps is None else ", 1 step," if row.steps == 1 else f", {row.steps} steps,"
+    return f"{row.metric.replace('_', ' ')}{steps}"
+
+
+def _state(rows: Sequence[Row]) -> str:
+    states = {row.status for row in rows}
+    return "partly failed" if "ok" in states and len(states) > 1 else min(states, default="")
+
+
+def _facts(description: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def of(key: str) -> str:
+        return str(description.get(key) or NOT_RECORDED)
+
+    versions = description.get("versions")
+    listed = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else NOT_RECORDED
+    dirty = ", with changes that are not in it" if description.get("dirty") else ""
+    return [
+        ("typed as", of("started_by")),
+        ("started", of("started_at")),
+        ("commit", of("commit") + dirty),
+        ("device", of("device")),
+        ("processor", of("processor")),
+        ("platform", of("platform")),
+        ("versions", listed),
+        ("data digest", of("data_digest")),
+        ("config digest", of("config_digest")),
+    ]
+
+
+def _toml(config: Mapping[str, Any]) -> str:
+    try:
+        return tomli_w.dumps(config)
+    except TypeError:  # a null, which TOML has no word for: not written by this suite, shown all the same
+        return json.dumps(config, indent=1, sort_keys=True)

@@ -1,0 +1,110 @@
+"""The rules of the house that a machine can read: dependencies point downwards, the gates of each module, sizes."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted(p for folder in ("bench", "methods", "reports") for p in (ROOT / folder).rglob("*.py"))
+
+# What each layer may import of ours; a module is in the first layer that names it.
+LAYERS = {
+    "errors": set(),
+    "store": {"errors"},
+    "rows": {"errors", "store"},
+    "plugins": {"errors"},
+    "metrics": set(),
+    "protocol": set(),
+    "rng": set(),
+    "dit": set(),
+}
+NO_TORCH = ("bench/store.py", "bench/rows.py", "bench/provenance.py", "bench/cli.py", "bench/errors.py", "bench/progress.py")
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    """Dotted names of the modules that a file imports."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "methods"], ids=name_of)
+def test_methods_import_torch_and_each_other_at_most(path: Path) -> None:
+    ours = {name for name in imports(path) if name.split(".")[0] in ("bench", "reports", "methods")}
+    assert all(name.startswith("methods._path") or name == "methods" for name in ours)
+    third_party = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"methods"}
+    assert third_party <= {"torch"}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if "reports" in p.parts], ids=name_of)
+def test_reports_import_no_torch_and_no_torch_part_of_bench(path: Path) -> None:
+    allowed = ("bench.errors", "bench.store", "bench.rows", "bench.provenance")
+    for name in imports(path):
+        assert name.split(".")[0] not in ("torch", "methods", "torchvision"), name
+        assert not name.startswith("bench.") or name.startswith(allowed), name
+
+
+@pytest.mark.parametrize("module", sorted(LAYERS))
+def test_lower_layers_import_nothing_above_them(module: str) -> None:
+    ours = {name.split(".")[1] for name in imports(ROOT / f"bench/{module}.py") if name.startswith("bench.")}
+    assert ours <= LAYERS[module]
+
+
+def test_training_never_evaluates() -> None:
+    for module in ("train", "step", "checkpoint", "sample"):
+        found = imports(ROOT / f"bench/{module}.py")
+        assert not {
+            name for name in found if name.startswith(("bench.evaluate", "bench.extractors", "bench.metrics", "reports"))
+        }
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_one_room_for_each_thing(path: Path) -> None:
+    text, found = path.read_text(), imports(path)
+    if name_of(path) != "bench/config.py":
+        assert "tomllib" not in found, "only config reads TOML"
+    if name_of(path) not in ("bench/cli.py",):
+        assert "typer" not in found, "only cli parses and exits"
+        assert "sys.exit" not in text
+    if name_of(path) not in ("bench/show.py", "bench/console.py", "bench/extractors/digits.py"):
+        calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+        assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls), "only what a person sees prints"
+    assert "pickle.load" not in text
+    assert "weights_only=False" not in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_functions_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 300, "a second concern lives in it"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno <= 50, node.name
+    assert ast.get_docstring(ast.parse(text)), "says what it is"
+
+
+@pytest.mark.parametrize("module", ["bench.cli", "bench.rows", "bench.store", "reports.render", "reports.tables"])
+def test_reading_needs_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+def test_paths_of_the_run_directory_live_in_store() -> None:
+    for path in FILES:
+        if name_of(path) not in ("bench/store.py", "bench/cli.py"):
+            text = path.read_text()
+            for word in ('"status.json"', '"train.jsonl"', '"provenance.json"', '"snapshots"', '"config.toml"'):
+                assert word not in text, (name_of(path), word)

@@ -1,0 +1,218 @@
+"""The command line as a person meets it: help, exit codes, messages in three parts, no traceback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bench import checkpoint
+from bench.cli import app
+from bench.config import RunConfig, Suite
+from bench.store import Root
+from conftest import TINY, tiny_suite
+
+Finished = tuple[Root, list[RunConfig], Suite]
+VERBS = ("run", "train", "eval", "sample", "speed", "table", "report", "list", "config")
+SETTINGS = [word for setting in TINY for word in ("--set", setting)]
+
+
+def bench(*words: str) -> Result:
+    result = CliRunner(env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}).invoke(app, list(words))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def mistake(result: Result) -> str:
+    """The message of a user's mistake: three parts, exit code 2."""
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) >= 3
+    assert any(line.startswith("Allowed: ") for line in lines)
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
+# Help
+
+
+def test_help_of_every_verb_has_an_example() -> None:
+    assert all(verb in bench("--help").output for verb in VERBS)
+    for verb in VERBS:
+        assert f"Example: bench {verb}" in bench(verb, "--help").output, verb
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from bench.cli import app\ntry: app(['--help'])\nfinally: sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_exit_codes_are_in_the_help_and_the_readme() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for code in ("0", "1", "2", "130"):
+        assert re.search(rf"\b{code}\b", bench("--help").output)
+        assert re.search(rf"\| {code} \|", readme)
+
+
+# From nothing to the page
+
+
+def test_the_first_evening(tmp_path: Path) -> None:
+    root = ["--root", str(tmp_path)]
+    result = bench("run", "soflow", "flow_matching", "--seeds", "2", *SETTINGS, "--set", "run.epochs=0.2", *root)
+    assert result.exit_code == 0, result.output
+    assert "expected in all" in result.stderr
+    assert "Fréchet distance ↓" in result.stdout
+    assert "±" in result.stdout, "two seeds have a spread"
+    again = bench("run", "soflow", "flow_matching", "--seeds", "2", *SETTINGS, "--set", "run.epochs=0.2", *root)
+    assert again.stderr.count("is trained already") == 4
+    for form in ("markdown", "csv", "latex", "json"):
+        for kind in ("quality", "cost"):
+            assert "soflow" in bench("table", kind, "--format", form, *root).stdout.replace("\\_", "_")
+    page = Path(bench("report", *root).stdout.strip())
+    assert page == tmp_path / "site" / "index.html"
+    assert page.read_text().count("<svg") >= 2
+    assert "finished 100%" in bench("list", "runs", *root).stdout
+
+
+def test_a_grid_of_samples(finished: Finished, tmp_path: Path) -> None:
+    root, runs, _ = finished
+    out = tmp_path / "grid.png"
+    result = bench("sample", runs[0].name, "--root", str(root.path), "--out", str(out), "--steps", "2", "--rows", "2")
+    assert result.stdout.strip() == str(out)
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scoring_again_under_another_protocol_adds_a_table(finished: Finished, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished[0].path, tmp_path / "copy")
+    root = ["--root", str(tmp_path / "copy")]
+    assert bench("eval", "--samples", "32", "--steps", "1", "--set", "eval.extra_steps={}", *root).exit_code == 0
+    protocols = re.findall(r"Protocol (\S+)\.", bench("table", *root).stdout)
+    assert len(set(protocols)) == 2
+
+
+def test_dry_runs_do_nothing(tmp_path: Path) -> None:
+    for verb in ("run", "train"):
+        result = bench(verb, "soflow", "--dry-run", "--root", str(tmp_path))
+        assert tiny_suite("run.net=T/2", "run.epochs=240", "train.batch=128").runs()[0].name in result.stdout
+        assert "431,360 images" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_config_prints_every_setting(tmp_path: Path) -> None:
+    text = bench("config", "soflow", "--set", "methods.soflow.guidance=2.0").stdout
+    assert "guidance = 2.0" in text
+    assert "velocity_ratio = 0.75" in text
+    path = tmp_path / "copy.toml"
+    path.write_text(text)
+    assert bench("config", "--config", str(path)).stdout == text
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["run", "solow"], "Unknown method 'solow' (did you mean 'soflow'?)"),
+        (["run", "--dataset", "digit"], "Unknown data set 'digit' (did you mean 'digits'?)"),
+        (["run", "--net", "Q/2"], "Unknown net 'Q/2'"),
+        (["run", "--net", "T/3"], "Unknown net 'T/3'"),
+        (["run", "--net", "T"], "Unknown net 'T'"),
+        (["run", "--set", "run.nett=1"], "Unknown key 'run.nett' (did you mean 'net'?)"),
+        (["run", "--epochs", "0"], "run.epochs = 0"),
+        (["run", "--epochs", "-1"], "run.epochs = -1"),
+        (["run", "--seeds", "0"], "run.seeds = 0"),
+        (["run", "--batch", "0"], "train.batch = 0"),
+        (["run", "--device", "cuda:99"], "device cuda:99"),
+        (["run", "--steps", "one"], "--steps one"),
+        (["run", "--dataset", "image_folder"], "folder"),
+        (["run", "--dataset", "image_folder", "--set", "datasets.image_folder.folder=/nowhere"], "/nowhere"),
+        (["run", "--dataset", "image_folder", "--set", "datasets.image_folder.colour=1"], "colour"),
+        (["run", "--config", "/nowhere.toml"], "Cannot read /nowhere.toml"),
+        (["table"], "No results in"),
+        (["report"], "results"),
+        (["table", "speed"], "Unknown table 'speed'"),
+        (["table", "--format", "html"], "Unknown format 'html'"),
+        (["eval"], "No finished runs"),
+        (["eval", "nope"], "Unknown run 'nope'"),
+        (["sample", "nope"], "Unknown run 'nope'"),
+        (["list", "method"], "Unknown list 'method' (did you mean 'methods'?)"),
+    ],
+)
+def test_a_mistake_gets_three_parts(words: list[str], given: str, tmp_path: Path) -> None:
+    takes_root = words[0] not in ("config", "speed")
+    assert given in mistake(bench(*words, *(["--root", str(tmp_path)] if takes_root else [])))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_patch_that_does_not_divide_the_image(tmp_path: Path) -> None:
+    settings = ["--set", "datasets.gaussian.size=4", "--root", str(tmp_path)]
+    message = mistake(bench("run", "--dataset", "gaussian", "--net", "N/8", *settings))
+    assert "patch 8 does not divide the image size 4" in message
+    assert "N/1, N/2, N/4" in message
+
+
+def test_an_unknown_option_is_a_mistake() -> None:
+    result = bench("run", "--epoch", "3")
+    assert result.exit_code == 2
+    assert "--epochs" in result.stderr
+
+
+def test_steps_that_a_sampler_can_not_take(finished: Finished) -> None:
+    root, runs, _ = finished
+    assert mistake(bench("sample", runs[0].name, "--root", str(root.path), "--device", "cuda:77"))
+
+
+# Interrupted from outside
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    words = ["train", "soflow", "--root", str(tmp_path), *SETTINGS, "--set", "run.epochs=300"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen([sys.executable, "-m", "bench.cli", *words], stderr=subprocess.PIPE, text=True, env=environment)
+    (config,) = tiny_suite("run.epochs=300").runs()
+    run = Root(tmp_path).run(config.name)
+    deadline = time.monotonic() + 120
+    while not run.train_log.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(number)
+    _, message = child.communicate(timeout=60)
+    assert child.returncode == 130, message
+    assert "the same command goes on from there" in message
+    assert "Traceback" not in message
+    status = run.read_status()
+    assert status["state"] == "stopped"
+    assert int(checkpoint.state_files(run.state)[0].stem) == status["images"] > 0
+    with run.locked():
+        assert "in use by another process" in mistake(bench(*words))
+
+
+def test_a_failed_run_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: Any) -> None:
+    from bench import train
+    from bench.errors import RunFailed
+
+    whole = train.train
+
+    def fail_soflow(config: RunConfig, *rest: Any, **more: Any) -> Any:
+        if config.method == "soflow":
+            raise RunFailed("the loss stopped being finite")
+        return whole(config, *rest, **more)
+
+    monkeypatch.setattr(train, "train", fail_soflow)
+    words = ["run", "soflow", "flow_matching", "--root", str(tmp_path), *SETTINGS, "--set", "run.epochs=0.1"]
+    result = bench(*words)
+    assert result.exit_code == 1
+    assert "failed: the loss stopped being finite" in result.stderr
+    assert "finite" in result.stdout, "the table shows the failure"
+    assert "flow_matching" in result.stdout

@@ -1,0 +1,67 @@
+"""Costs: counted, not guessed; measured apart; no assertion on times."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bench import dit, speed
+from conftest import tiny_run, tiny_suite
+
+CPU = torch.device("cpu")
+
+
+def test_every_row_says_what_it_measured(digits: Any) -> None:
+    suite = tiny_suite()
+    rows, protocol = speed.measure(tiny_run(), digits, suite.speed, suite.eval, CPU, 1824)
+    found = {(row.metric, row.steps): row for row in rows}
+    assert set(found) == {
+        ("train_images_per_second", None), ("train_peak_bytes", None), ("parameters", None), ("forward_macs", None),
+        ("forward_equivalents", None), ("sample_images_per_second", 1), ("sample_images_per_second", 2), ("latency_ms", 1),
+        ("latency_ms", 2),
+    }  # fmt: skip
+    for row in rows:
+        assert row.value is not None
+        assert row.value > 0
+        assert row.protocol == protocol.id
+    assert found["train_images_per_second", None].n >= speed.MIN_ROUNDS  # type: ignore[operator]
+    assert protocol.conditions["memory"] == "resident"
+    assert found["forward_equivalents", None].value == 3.25  # unguided SoFlow: 3, and f(x_l, l, s) of a quarter
+    assert found["parameters", None].value == dit.parameter_count(dit.build("N/2", (1, 8, 8), 10))
+
+
+def test_peak_memory_sees_an_allocation_and_forgets_it_after_a_reset() -> None:
+    speed.reset_peak_memory(CPU)
+    before = speed.peak_memory(CPU)
+    block = torch.ones(50_000_000)  # 200 MB, touched
+    with_block = speed.peak_memory(CPU)
+    assert with_block - before > 150e6
+    del block
+    assert speed.peak_memory(CPU) >= with_block - 1e6, "a peak stays"
+    if not speed.Path("/proc/self/clear_refs").exists():
+        pytest.skip("this system can not reset the peak: it is of the whole process")
+    speed.reset_peak_memory(CPU)
+    assert speed.peak_memory(CPU) < with_block - 100e6
+
+
+def test_rounds_fill_the_budget_and_are_at_least_five() -> None:
+    calls = []
+    assert len(speed.time_rounds(lambda: calls.append(1), CPU, 0.0)) == speed.MIN_ROUNDS
+    assert len(calls) == speed.MIN_ROUNDS + speed.WARM_UP
+    assert sum(speed.time_rounds(lambda: sum(range(1000)), CPU, 0.02)) >= 0.02
+
+
+def test_measuring_changes_no_random_state(digits: Any) -> None:
+    suite = tiny_suite()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    speed.measure(tiny_run(), digits, suite.speed, suite.eval, CPU, 0)
+    speed.expected_seconds(tiny_run(), digits, CPU)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_another_batch_is_another_protocol() -> None:
+    suite = tiny_suite()
+    a = speed.make_protocol(tiny_run(), suite.speed, CPU)
+    b = speed.make_protocol(tiny_run("train.batch=64"), suite.speed, CPU)
+    assert a.id != b.id
