@@ -119,17 +119,26 @@ def evaluate(
     for steps in step_counts(model.config.method, settings):
         started = time.monotonic()
         shared = stamp | {"steps": steps, "n": settings.samples, "sample_seed": settings.seed}
-        try:
-            scores = score(model, dataset, extractor, settings, steps, real, watch)
-        except ValueError as error:
+        if reason := refusal(model, steps):
             rows += [
-                Row(**shared, metric=m, value=None, better=b, seconds=0.0, status="skipped", reason=str(error))
+                Row(**shared, metric=m, value=None, better=b, seconds=0.0, status="skipped", reason=reason)
                 for m, b in (("frechet_distance", "min"), ("kernel_distance", "min"))
             ]
             continue
+        scores = list(score(model, dataset, extractor, settings, steps, real, watch))
         seconds = time.monotonic() - started
         rows += [Row(**shared, metric=m, value=v, better=b, seconds=seconds) for m, v, b in scores]
     return rows, protocol
+
+
+def refusal(model: sample.Model, steps: int) -> str:
+    """Why the method can not sample in this many evaluations, from one image; "" where it can."""
+    noise = torch.zeros(1, *model.shape, device=model.device)
+    try:
+        model.method.sample(model.net, noise, torch.zeros(1, dtype=torch.int64, device=model.device), steps)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def score(

@@ -66,13 +66,20 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
 
 
 def kernel_distance(x: Tensor, y: Tensor, block: int = 1000) -> float:
-    """KID: the unbiased squared MMD under the kernel (x.y / d + 1)^3, averaged over disjoint blocks (arXiv 1801.01401).
+    """KID: the unbiased squared MMD under the kernel (x.y / d + 1)^3, the mean over disjoint blocks (arXiv 1801.01401).
 
-    Both sets are cut into the same number of blocks, of at most about `block` features; every feature is used once.
+    As many blocks as the smaller set has `block` features, at least one; the larger set is thinned to four times that
+    a block. The order of the features does not matter: real ones come sorted by class.
     """
     blocks = max(1, min(len(x), len(y)) // block)
-    pairs = zip(x.double().tensor_split(blocks), y.double().tensor_split(blocks), strict=True)
+    most = 4 * max(block, min(len(x), len(y)) // blocks) * blocks
+    pairs = zip(_shuffled(x)[:most].tensor_split(blocks), _shuffled(y)[:most].tensor_split(blocks), strict=True)
     return float(torch.stack([_unbiased_mmd(a, b) for a, b in pairs]).mean())
+
+
+def _shuffled(x: Tensor) -> Tensor:
+    """In a fixed random order, so that every block holds all classes."""
+    return x.double()[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
 
 
 def _unbiased_mmd(x: Tensor, y: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bench import checkpoint, datasets, dist, evaluate, extractors, provenance, rows, sample, speed, train
-from bench.config import RunConfig, Suite
+from bench.config import RunConfig, Suite, load
 from bench.errors import BenchError, RunFailed
 from bench.protocol import Protocol
 from bench.store import Root, RunDirectory, write_atomic
@@ -51,7 +51,9 @@ def load_dataset(suite: Suite) -> datasets.Dataset:
 
 def load_extractor(suite: Suite, dataset: datasets.Dataset) -> extractors.Extractor:
     name = dataset.extractor if suite.eval.extractor == "auto" else suite.eval.extractor
-    return extractors.load(name, shape=dataset.shape)
+    pixels, _ = dataset.images(torch.arange(1))
+    channels, height, width = dataset.to_uint8(pixels).shape[1:]
+    return extractors.load(name, (channels, height, width), str(dist.pick_device(suite.loop.device)))
 
 
 def describe(config: RunConfig, dataset: datasets.Dataset, suite: Suite, hooks: Hooks) -> dict[str, Any]:
@@ -62,29 +64,39 @@ def describe(config: RunConfig, dataset: datasets.Dataset, suite: Suite, hooks: 
 def prepare(run: RunDirectory, config: RunConfig, description: dict[str, Any]) -> None:
     """Write config.toml and provenance.json once. Raises BenchError when the folder holds another run or format."""
     run.read_status()
-    text = config.as_toml()
-    if run.config.is_file() and run.config.read_text(encoding="utf-8") != text:
+    if run.config.is_file() and [other.digest for other in load(run.config, {}).runs()] != [config.digest]:
         raise BenchError(
             f"{run.config} is not what this run's settings resolve to",
             "a run directory as `bench run` left it",
             f"Restore it, or delete {run.path} to start that run anew.",
         )
     if not run.config.is_file():
-        write_atomic(run.config, text)
+        write_atomic(run.config, config.as_toml())
     if not run.provenance.is_file():
         write_atomic(run.provenance, provenance.as_json(description))
 
 
-def trained(run: RunDirectory) -> checkpoint.Snapshot | None:
-    """The final snapshot of a finished run, None before. A damaged one is named and trained again from the last state."""
+def trained(run: RunDirectory, dataset: datasets.Dataset, hooks: Hooks) -> checkpoint.Snapshot | None:
+    """The final snapshot of a finished run, None before. A damaged one is named and trained again from the last state.
+
+    Raises BenchError when it was trained on other data.
+    """
     status = run.read_status()
     if status["state"] != "finished":
         return None
     try:
-        return checkpoint.load_snapshot(run.snapshot(status["images"]))
+        snapshot = checkpoint.load_snapshot(run.snapshot(status["images"]))
     except BenchError as error:
         run.log(f"{error.given}; training goes on from the last state")
+        hooks.say(f"{error.given}; training goes on from the last state")
         return None
+    if snapshot.data_digest != dataset.digest:
+        raise BenchError(
+            f"{run.name} was trained on other data ({snapshot.data_digest[:8]})",
+            f"the data of this run ({dataset.digest[:8]})",
+            "Bring that data back, or use another folder: --root DIR.",
+        )
+    return snapshot
 
 
 # One run
@@ -99,7 +111,7 @@ def run_one(
     with run.locked():
         prepare(run, config, description)
         try:
-            snapshot = trained(run)
+            snapshot = trained(run, dataset, hooks)
             if snapshot is not None:
                 hooks.say(f"{run.name} is trained already ({snapshot.images:,} images)")
             elif stages.train:

@@ -144,7 +144,6 @@ def test_kid_uses_every_feature_of_every_block() -> None:
         assert kernel_distance(x, changed, block=20) != before
 
 
-@pytest.mark.xfail(strict=True, reason="kernel_distance cuts consecutive blocks; to be shuffled in bench/metrics.py")
 def test_kid_does_not_depend_on_the_order_of_the_features() -> None:
     """Real features come sorted by class from a folder: consecutive blocks would compare one class with all of them."""
     classes = torch.arange(4, dtype=torch.float64).repeat_interleave(300)[:, None] / 2
