@@ -42,14 +42,16 @@ def show_tables(root: Path, kind: str, form: str, runs: list[str] | None = None)
 
 def print_table(table: "Table") -> None:
     """One block a metric, a column a number of steps; metrics without steps share blocks as the width allows."""
-    out.print(f"\n[bold]{escape(table.title)}[/bold]", soft_wrap=True)
+    seeds = sorted({line.seeds_text for line in table.lines})
+    shared = f", {seeds[0]} training seeds" if len(seeds) == 1 and seeds != ["1"] else ""
+    out.print(f"\n[bold]{escape(table.title + shared)}[/bold]", soft_wrap=True)
     for head, columns in blocks(table, out.width):
         grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         grid.add_column(escape(head), no_wrap=True)
         for i in columns:
             grid.add_column(escape(table.columns[i].steps_text or table.columns[i].metric_text), justify="right", no_wrap=True)
         for line in table.lines:
-            name = line.name if line.seeds_text == "1" else f"{line.name}, {line.seeds_text} seeds"
+            name = f"{line.name}, {line.seeds_text} seeds" if len(seeds) > 1 else line.name
             texts = [f"[bold green]{escape(c.text)}[/bold green]" if c.best else escape(c.text) for c in line.cells]
             grid.add_row(f"  {escape(name)}", *(texts[i] for i in columns))
         out.print(grid)
@@ -62,11 +64,11 @@ def print_table(table: "Table") -> None:
 def blocks(table: "Table", width: int) -> list[tuple[str, list[int]]]:
     """(head, columns) of each block of the table that fits the width."""
     found: list[tuple[str, list[int]]] = []
-    names = max((len(line.name) + 14 for line in table.lines), default=0)
+    names = max(len(line.name) for line in table.lines) + (16 if len({line.seeds_text for line in table.lines}) > 1 else 4)
     for i, column in enumerate(table.columns):
         head = column.metric_text if column.steps is not None else ""
         used = sum(cell_width(table, k) for k in found[-1][1]) if found else 0
-        if found and found[-1][0] == head and names + used + cell_width(table, i) <= width:
+        if found and found[-1][0] == head and max(names, len(head) + 2) + used + cell_width(table, i) <= width:
             found[-1][1].append(i)
         else:
             found.append((head, [i]))

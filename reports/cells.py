@@ -22,7 +22,7 @@ def columns_of(rows: Sequence[Row], heads: Mapping[str, str]) -> list[Column]:
         first = of_metric[0]  # an ok row where there is one: a failed row may have no unit
         steps: list[int | None] = [*sorted({row.steps for row in of_metric if row.steps is not None})]
         largest = max((abs(row.value) for row in of_metric if row.value is not None), default=0.0)
-        unit, divisor = unit_and_divisor(first.unit, largest)
+        unit, divisor = unit_and_divisor(first.unit, largest, thousandths=metric == "kernel_distance")
         head = heads.get(metric, metric.replace("_", " "))
         columns += [Column(metric, step, head, unit, first.unit, first.better, divisor) for step in steps or [None]]
     return columns

@@ -20,10 +20,9 @@ def quality_sentences(table: Table) -> list[str]:
     if best.mean == other.mean:
         return [f"{at}{first.name} and {second.name} are level: {column.head} {_valued(best, column)}."]
     values = f"{column.head} {_valued(best, column)} against {_valued(other, column)} for {second.name}"
-    return [
-        f"{at}{first.name} is best: {values}{_by(best, other, column)}.",
-        _certainty(first, best, second, other, column),
-    ]
+    certainty = _certainty(first, best, second, other, column)
+    verb = "is best" if certainty.startswith("Every") else "is ahead"  # "best" is a claim; it takes seeds that agree
+    return [f"{at}{first.name} {verb}: {values}{_by(best, other, column)}.", certainty]
 
 
 def cost_sentences(table: Table) -> list[str]:

@@ -31,11 +31,11 @@ def with_spread(mean: float, spread: float) -> str:
     return f"{_fixed(mean, decimals)} ± {_fixed(spread, decimals)}"
 
 
-def unit_and_divisor(unit: str, largest: float) -> tuple[str, float]:
+def unit_and_divisor(unit: str, largest: float, *, thousandths: bool = False) -> tuple[str, float]:
     """The unit to show, and what to divide by. `largest`: the greatest magnitude that is to be shown.
 
     Bytes become MiB (words after "bytes", such as resident, stay); counts from ten thousand up and MACs get a prefix;
-    pure numbers below 0.1 are shown in thousandths.
+    pure numbers below 0.1 are shown in thousandths where that is asked for.
     """
     word, _, rest = unit.partition(" ")
     if word == "bytes":
@@ -44,7 +44,7 @@ def unit_and_divisor(unit: str, largest: float) -> tuple[str, float]:
     if (counted or not unit) and largest >= 1e4:
         divisor, prefix, spoken = next(found for found in SI_PREFIXES if largest >= found[0])
         return (f"{prefix}{unit}" if counted else spoken), divisor
-    return ("×10⁻³", 1e-3) if not unit and 0 < largest < 0.1 else (unit, 1.0)
+    return ("×10⁻³", 1e-3) if thousandths and not unit and 0 < largest < 0.1 else (unit, 1.0)
 
 
 def _decimals(value: float, digits: int) -> int:

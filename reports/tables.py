@@ -35,7 +35,7 @@ COST = {
     "train_seconds": "training time",
     "parameters": "parameters",
     "forward_macs": "forward pass",
-    "forward_equivalents": "forwards per training image",
+    "forward_equivalents": "training cost",
 }
 
 
@@ -112,5 +112,6 @@ def _table(
     seeds = max((cell.seeds for line in lines for cell in line.cells), default=0)
     means = "Mean ± sample standard deviation over training seeds." if seeds > 1 else ""
     note = " ".join(filter(None, [f"Protocol {keys['protocol']}.", means, *differences(by_line, descriptions)]))
-    title = ", ".join(filter(None, [keys["dataset"], keys["net"], f"{keys['epochs']:g} epochs", keys.get("device", "")]))
+    epochs = f"{keys['epochs']:g} epoch{'' if keys['epochs'] == 1 else 's'}"
+    title = ", ".join(filter(None, [keys["dataset"], keys["net"], epochs, keys.get("device", "")]))
     return Table(kind, title, note, keys, tuple(columns), ranked(lines, columns), tuple(failures))

@@ -44,6 +44,8 @@ def test_units() -> None:
     assert unit_and_divisor("MAC/image", 2e7) == ("MMAC/image", 1e6)
     assert unit_and_divisor("", 1_284_752) == ("million", 1e6)
     assert unit_and_divisor("ms", 0.01) == ("ms", 1)
+    assert unit_and_divisor("", 0.01) == ("", 1)
+    assert unit_and_divisor("", 0.01, thousandths=True) == ("×10⁻³", 1e-3)
 
 
 # Tables
@@ -160,6 +162,7 @@ def test_floor_is_in_the_note_of_its_protocol_only() -> None:
 def test_bytes_are_shown_in_mib() -> None:
     [table] = tables.cost(frame(row(metric="train_peak_bytes", value=3.5 * 2**20, unit="bytes")))
     assert table.columns[0].metric_text == "peak memory (MiB) ↓"
+    assert table.title == "digits, T/2, 240 epochs, a processor"
     found = cell(table, "soflow", "train_peak_bytes", None)
     assert (found.text, found.mean) == ("3.500", 3.5 * 2**20)
 
@@ -220,6 +223,8 @@ def test_headline_says_by_how_much_and_whether_seeds_settle_it() -> None:
     assert "At 1 step, soflow is best" in settled[0]
     assert "(60 % lower)" in settled[0]
     assert "Every seed of soflow (2) is ahead of every seed of meanflow (2)." in settled
-    assert "not settled" in sentences((1.0, 4.5), (4.0, 6.0))[1]
+    open_question = sentences((1.0, 4.5), (4.0, 6.0))
+    assert "At 1 step, soflow is ahead" in open_question[0]
+    assert "not settled" in open_question[1]
     single = quality_sentences(tables.quality(frame(row(), row("meanflow", value=2.0)))[0])
     assert "soflow and meanflow have one training seed each" in single[1]
