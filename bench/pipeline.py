@@ -116,6 +116,8 @@ def run_one(
                 hooks.say(f"{run.name} is trained already ({snapshot.images:,} images)")
             elif stages.train:
                 snapshot = train.train(config, dataset, run, suite.loop, functools.partial(hooks.watch, "training"))
+                if root.result_file(run.name).is_file():
+                    rows.write(root.result_file(run.name), [], description)  # forgets an earlier failure
             else:
                 raise BenchError(f"{run.name} is not trained yet", "a finished run", "Train it first: `bench train`.")
             if stages.evaluate:

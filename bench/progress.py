@@ -12,28 +12,26 @@ err = Console(stderr=True, highlight=False)
 
 
 class Board:
-    """One bar a stage, on a terminal; elsewhere a line at the start and the end of each stage."""
+    """A bar for the stage at work, on a terminal; at its end, there and elsewhere, a line."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.progress = progress
         self.task: TaskID | None = None
-        self.stage = ""
-        self.started = 0.0
+        self.stage, self.first, self.started = "", 0, 0.0
 
     def watch(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` images; the stage's first call starts its clock."""
         if stage != self.stage:
-            self.stage, self.started = stage, time.monotonic()
-            self.first = done
+            self.close()
+            self.stage, self.first, self.started = stage, done, time.monotonic()
             if self.progress:
-                self.close()
                 self.task = self.progress.add_task(stage, total=total, rate="")
         spent = time.monotonic() - self.started
         rate = f"{(done - self.first) / spent:,.0f} images/s" if spent > 0.5 else ""
         if self.progress and self.task is not None:
             self.progress.update(self.task, completed=done, rate=rate)
-        elif done >= total:
-            err.print(f"  {stage}: {total:,} images in {duration(spent)} {rate and f'({rate})'}")
         if done >= total:
+            err.print(f"  {stage}: {total:,} images in {duration(spent)}{f', {rate}' if rate else ''}")
             self.close()
 
     def close(self) -> None:

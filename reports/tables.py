@@ -56,11 +56,22 @@ def cost(frame: pd.DataFrame, descriptions: Descriptions | None = None) -> list[
     """One table for each data set, network, training length, device and protocol."""
     rows = current(records(frame))
     identity = ["precision", "attention", "world_size"]
-    return [
-        _table("cost", keys, group, COST, descriptions or {}, identity)
-        for keys, group in _groups(rows, COST, ["dataset", "net", "epochs", "device", "protocol"])
-        if _of(group, COST)
-    ]
+    tables = []
+    for keys, group in _groups(rows, COST, ["dataset", "net", "epochs", "device", "protocol"]):
+        if _of(group, COST):
+            table = _table("cost", keys, group, COST, descriptions or {}, identity)
+            tables.append(replace(table, note=_memory(keys["protocol"], descriptions or {}) + table.note))
+    return tables
+
+
+def _memory(protocol: str, descriptions: Descriptions) -> str:
+    """Which memory the peak is of, as the protocol's conditions say."""
+    known = {d.get("protocols", {}).get(protocol, {}).get("memory", "") for d in descriptions.values()}
+    texts = {
+        "resident": "Peak memory: resident memory of the whole process, torch itself included. ",
+        "device": "Peak memory: device memory that torch allocated. ",
+    }
+    return "".join(text for kind, text in texts.items() if kind in known)
 
 
 # Which rows share a table
