@@ -41,10 +41,10 @@ class Run(Section):
 
 class Train(Section):
     batch: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    betas: tuple[Share, Share] = (0.9, 0.99)
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    betas: tuple[Share, Share] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup_images: Annotated[int, Field(ge=0)] = 12_800
+    warmup_images: Annotated[int, Field(ge=0)] = 25_600
     ema: Share = 0.999
     precision: Literal["fp32"] = "fp32"
     attention: Literal["auto", "math", "flash", "efficient", "cudnn"] = "auto"
@@ -169,16 +169,23 @@ def load(file: Path | None, flags: Mapping[str, Any], settings: tuple[str, ...] 
     """
     path = file or (Path("bench.toml") if Path("bench.toml").is_file() else SHIPPED)
     raw = read_toml(path)
-    presets = raw.pop("preset", {})
+    presets = tables_of(raw.pop("preset", {}))
     overrides = merge(flags, {})
     for setting in settings:
         overrides = merge(overrides, parse_setting(setting))
-    dataset = overrides.get("run", {}).get("dataset") or raw.get("run", {}).get("dataset") or Run().dataset
-    merged = merge(merge(raw, presets.get(dataset, {})), overrides)
+    dataset = tables_of(overrides.get("run")).get("dataset") or tables_of(raw.get("run")).get("dataset") or Run().dataset
+    merged = merge(merge(raw, tables_of(presets.get(dataset))), overrides)
     try:
+        for preset in presets.values():  # a mistake in one that is not in use is a mistake too
+            Suite.model_validate(merge(raw, preset))
         return Suite.model_validate(merged)
     except ValidationError as error:
         raise explain(error, path) from error
+
+
+def tables_of(value: Any) -> dict[str, Any]:
+    """`value` if it is a table, else an empty one: what is wrong with it, validation says."""
+    return value if isinstance(value, dict) else {}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -32,14 +32,14 @@ def run_suite(suite: Suite, root: Path, stages: "Stages", *, dry_run: bool, star
     announce(configs, suite, places, dataset, device)
     failed = []
     for number, config in enumerate(configs, 1):
-        err.print(f"[bold]{number}/{len(configs)} {escape(config.name)}[/bold]")
+        err.print(f"[bold]{number}/{len(configs)} {escape(config.name)}[/bold]", soft_wrap=True)
         with board() as progress:
             hooks = pipeline.Hooks(progress.say, progress.watch, started_by)
             try:
                 pipeline.run_one(config, suite, places, dataset, stages, hooks)
             except RunFailed as error:
                 failed.append(config.name)
-                err.print(f"  failed: {escape(str(error))}", style="red")
+                err.print(f"  failed: {escape(str(error))}", style="red", soft_wrap=True)
     if stages.evaluate:
         show_tables(root, "quality", "rich", runs=[c.name for c in configs])
     if stages.speed:
@@ -54,7 +54,8 @@ def announce(configs: list[RunConfig], suite: Suite, root: Root, dataset: Any, d
 
     err.print(
         f"{len(configs)} run{'s' * (len(configs) > 1)} on {escape(device_label(device))}, data {dataset.name} "
-        f"({dataset.train_images:,} images), net {suite.run.net}, {suite.run.epochs:g} epochs"
+        f"({dataset.train_images:,} images), net {suite.run.net}, {suite.run.epochs:g} epochs",
+        soft_wrap=True,
     )
     per_method: dict[str, float] = {}
     total = 0.0

@@ -31,7 +31,7 @@ class Board:
         if self.progress and self.task is not None:
             self.progress.update(self.task, completed=done, rate=rate)
         if done >= total:
-            err.print(f"  {stage}: {total:,} images in {duration(spent)}{f', {rate}' if rate else ''}")
+            err.print(f"  {stage}: {total:,} images in {duration(spent)}{f', {rate}' if rate else ''}", soft_wrap=True)
             self.close()
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class Board:
         self.task, self.stage = None, ""
 
     def say(self, line: str) -> None:
-        err.print(f"  {escape(line)}")
+        err.print(f"  {escape(line)}", soft_wrap=True)
 
 
 @contextmanager

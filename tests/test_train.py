@@ -223,4 +223,4 @@ def test_the_log_has_the_raw_error_of_both_kinds_of_rows(tmp_path: Path, digits:
         assert line["mse"] == pytest.approx(0.75 * line["velocity_mse"] + 0.25 * line["jump_mse"])
         assert line["grad_norm"] > 0
         assert line["seconds"] > 0
-    assert lines[-1]["learning_rate"] == pytest.approx(1e-3 * 1824 / 12_800)
+    assert lines[-1]["learning_rate"] == pytest.approx(3e-3 * 1824 / 25_600)
