@@ -177,7 +177,7 @@ def load(file: Path | None, flags: Mapping[str, Any], settings: tuple[str, ...] 
     merged = merge(merge(raw, tables_of(presets.get(dataset))), overrides)
     try:
         for preset in presets.values():  # a mistake in one that is not in use is a mistake too
-            Suite.model_validate(merge(raw, preset))
+            Suite.model_validate(merge(raw, tables_of(preset)))
         return Suite.model_validate(merged)
     except ValidationError as error:
         raise explain(error, path) from error
