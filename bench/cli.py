@@ -1,6 +1,7 @@
 """The command `bench`: parsing and printing only. Heavy imports are inside the verbs, so that `bench --help` is instant."""
 
 import functools
+import io
 import json
 import shlex
 import signal
@@ -12,6 +13,26 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BenchError, Interrupted, RunFailed
+from bench.options import (
+    Again,
+    Batch,
+    Config,
+    Dataset,
+    Device,
+    DryRun,
+    Epochs,
+    Methods,
+    Net,
+    RootDir,
+    Runs,
+    Samples,
+    Seed,
+    Seeds,
+    Set,
+    Steps,
+    numbers,
+    run_names,
+)
 
 if TYPE_CHECKING:
     from bench.config import Suite
@@ -25,25 +46,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# Options that several verbs share
-
-Methods = Annotated[list[str] | None, typer.Argument(help="Files in methods/. Default: bench.toml's.", metavar="METHODS")]
-Runs = Annotated[list[str] | None, typer.Argument(help="Run names, as `bench list runs` prints them.", metavar="RUNS")]
-Dataset = Annotated[str | None, typer.Option(help="A file in bench/datasets/.")]
-Net = Annotated[str | None, typer.Option(help="Size/patch of the DiT, as T/2 or B/4.")]
-Epochs = Annotated[float | None, typer.Option(help="Passes over the data.")]
-Batch = Annotated[int | None, typer.Option(help="Images a training step.")]
-Seed = Annotated[int | None, typer.Option(help="First training seed.")]
-Seeds = Annotated[int | None, typer.Option(help="How many training seeds.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
-Samples = Annotated[int | None, typer.Option(help="Images generated for a score.")]
-Steps = Annotated[str | None, typer.Option(help="Network evaluations an image, as 1,2,4.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any key of bench.toml: TABLE.KEY=VALUE. Repeatable.")]
-Config = Annotated[Path | None, typer.Option(help="Read this file instead of bench.toml.")]
-RootDir = Annotated[Path, typer.Option("--root", help="Folder for runs/, results/ and site/.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")]
-Again = Annotated[bool, typer.Option("--again", help="Measure again what is measured already.")]
 
 HERE = Path()
 
@@ -80,21 +82,27 @@ def flags(**tables: dict[str, Any]) -> dict[str, Any]:
     return {name: {k: v for k, v in keys.items() if v is not None} for name, keys in tables.items()}
 
 
-def numbers(text: str | None) -> list[int] | None:
-    """ "1,2,4" -> [1, 2, 4]."""
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise BenchError(f"--steps {text}", "whole numbers with commas", "For example: --steps 1,2,4") from None
-
-
 def load_suite(methods: list[str] | None, config: Path | None, settings: list[str] | None, **tables: dict[str, Any]) -> "Suite":
     from bench import config as configuration
 
     tables.setdefault("run", {})["methods"] = methods or None
     return configuration.load(config, flags(**tables), tuple(settings or ()))
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        from bench import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True)] = False,
+) -> None:
+    """Options of `bench` itself."""
+    del show  # its callback did the work
 
 
 # Training and measuring
@@ -106,6 +114,7 @@ def run(
     methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, batch: Batch = None,
     seed: Seed = None, seeds: Seeds = None, device: Device = None, samples: Samples = None, steps: Steps = None,
     settings: Set = None, config: Config = None, root: RootDir = HERE, dry_run: DryRun = False, again: Again = False,
+    expect: Annotated[str | None, typer.Option(help="Refuse unless this is the one run that results.")] = None,
 ) -> None:  # fmt: skip
     """Train, evaluate and time each method; print one table. The same command again resumes, and repeats nothing."""
     from bench.pipeline import Stages
@@ -114,7 +123,7 @@ def run(
         methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs, "seed": seed, "seeds": seeds},
         train={"batch": batch}, loop={"device": device}, eval={"samples": samples, "steps": numbers(steps)},
     )  # fmt: skip
-    execute(suite, root, Stages(again=again), dry_run)
+    execute(suite, root, Stages(again=again), dry_run, expect)
 
 
 @app.command(epilog="Example: bench train soflow --epochs 10")
@@ -134,27 +143,38 @@ def train(
     execute(suite, root, Stages(evaluate=False, speed=False), dry_run)
 
 
-def execute(suite: "Suite", root: Path, stages: "Stages", dry_run: bool) -> None:
+def execute(suite: "Suite", root: Path, stages: "Stages", dry_run: bool, expect: str | None = None) -> None:
     from bench import console
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside the training loop it is like Ctrl-C
-    failed = console.run_suite(suite, root, stages, dry_run=dry_run, started_by=shlex.join(["bench", *sys.argv[1:]]))
-    if failed:
-        raise typer.Exit(EXIT_FAILED)
+    leave(console.run_suite(suite, root, stages, dry_run=dry_run, started_by=typed(), expect=expect))
+
+
+def typed() -> str:
+    """The command line."""
+    return shlex.join(["bench", *sys.argv[1:]])
+
+
+def leave(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command("eval", epilog="Example: bench eval --samples 5000 --steps 1,2,4,8")
 @guarded
 def evaluate(
     runs: Runs = None, samples: Samples = None, steps: Steps = None, device: Device = None, settings: Set = None,
-    config: Config = None, root: RootDir = HERE, again: Again = False,
+    config: Config = None, root: RootDir = HERE, again: Again = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Score trained runs (default: all finished ones); print the table."""
     from bench import console
     from bench.pipeline import Stages
 
-    suite = load_suite(None, config, settings, eval={"samples": samples, "steps": numbers(steps)}, loop={"device": device})
-    console.revisit(suite, root, runs or [], Stages(train=False, speed=False, again=again))
+    def load(dataset: str) -> "Suite":
+        evaluation = {"samples": samples, "steps": numbers(steps)}
+        return load_suite(None, config, settings, run={"dataset": dataset}, eval=evaluation, loop={"device": device})
+
+    stages = Stages(train=False, speed=False, again=again)
+    leave(console.revisit(load, root, runs or [], stages, dry_run=dry_run, started_by=typed()))
 
 
 @app.command(epilog="Example: bench speed soflow meanflow --net T/2")
@@ -176,7 +196,7 @@ def speed(
 @app.command(epilog="Example: bench sample digits-soflow-T-2-s0-1a2b3c4d --steps 1 --out digits.png")
 @guarded
 def sample(
-    run: Annotated[str, typer.Argument(help="A finished run, as `bench list runs` prints it.")],
+    run: Annotated[str, typer.Argument(help="A finished run, as `bench list runs` prints it.", autocompletion=run_names)],
     out: Annotated[Path | None, typer.Option(help="The PNG to write. Default: in the run's samples/.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Network evaluations an image.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Sampling seed: the same noises in every run.")] = 0,
@@ -233,19 +253,27 @@ def list_(
 @app.command("config", epilog="Example: bench config soflow --set methods.soflow.guidance=2.0")
 @guarded
 def show_config(
-    methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, settings: Set = None,
-    config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="JSON instead of TOML.")] = False,
+    methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, batch: Batch = None,
+    seed: Seed = None, seeds: Seeds = None, settings: Set = None, config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of TOML.")] = False,
 ) -> None:  # fmt: skip
     """Print the resolved settings of each run: bench.toml, its preset and the flags, defaults filled in."""
-    suite = load_suite(methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs})
+    suite = load_suite(
+        methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs, "seed": seed, "seeds": seeds},
+        train={"batch": batch},
+    )  # fmt: skip
     for run_config in suite.runs():
         if as_json:
             typer.echo(json.dumps({"run": run_config.name, **run_config.as_suite()}))
         else:
-            typer.echo(f"# {run_config.name}\n{run_config.as_toml()}")
+            typer.echo(f"# {run_config.name}\n{run_config.as_toml(suite)}")
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, from the first moment on
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ↓ and ± still gets the numbers
     app()
 
 

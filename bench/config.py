@@ -1,6 +1,6 @@
 """bench.toml and the flags -> frozen, validated settings; the resolved settings of one run -> its name.
 
-    suite = load(None, {"run": {"epochs": 2}}, methods=["soflow"])
+    suite = load(None, {"run": {"epochs": 2, "methods": ["soflow"]}})
     for run in suite.runs():        # one a method and seed
         print(run.name)             # digits-soflow-T-2-s0-1a2b3c4d
 
@@ -9,6 +9,7 @@ Only this module reads TOML.
 
 import hashlib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -22,21 +23,22 @@ from bench.errors import BenchError, suggestion, unknown
 
 SHIPPED = Path(__file__).resolve().parent.parent / "bench.toml"
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, lt=2**53)]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Run(Section):
-    methods: tuple[str, ...] = ("soflow", "meanflow", "flow_matching")
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] = ("soflow", "meanflow", "flow_matching")
     dataset: str = "digits"
     net: str = "T/2"
     epochs: Annotated[float, Field(gt=0)] = 240
-    seed: Annotated[int, Field(ge=0)] = 0
-    seeds: Count = 1
+    seed: Seed = 0
+    seeds: Annotated[int, Field(gt=0, le=1000)] = 1
 
 
 class Train(Section):
@@ -62,7 +64,7 @@ class Eval(Section):
     steps: tuple[Count, ...] = (1, 2, 4)
     extra_steps: dict[str, tuple[Count, ...]] = {"flow_matching": (64,)}
     label_rule: Literal["random", "balanced"] = "random"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     extractor: str = "auto"
 
 
@@ -125,10 +127,10 @@ class RunConfig(Section):
 
     def total_images(self, train_images: int) -> int:
         """Images that training sees: the epochs, rounded up to whole batches."""
-        return -(-round(self.epochs * train_images) // self.train.batch) * self.train.batch
+        return max(1, math.ceil(round(self.epochs * train_images) / self.train.batch)) * self.train.batch
 
     def as_suite(self) -> dict[str, Any]:
-        """These settings in bench.toml's own form: a resolved copy that `bench run --config` takes."""
+        """These settings in bench.toml's own form."""
         run = Run(methods=(self.method,), dataset=self.dataset, net=self.net, epochs=self.epochs, seed=self.seed)
         tables: dict[str, Any] = {"run": run.model_dump(), "train": self.train.model_dump()}
         tables["methods"] = {self.method: self.hyperparameters}
@@ -136,8 +138,9 @@ class RunConfig(Section):
             tables["datasets"] = {self.dataset: self.dataset_options}
         return tables
 
-    def as_toml(self) -> str:
-        return tomli_w.dumps(self.as_suite())
+    def as_toml(self, suite: Suite) -> str:
+        """A resolved copy that `bench run --config` takes, with the suite's ways to measure."""
+        return tomli_w.dumps(self.as_suite() | {"eval": suite.eval.model_dump(), "speed": suite.speed.model_dump()})
 
 
 def complete_hyperparameters(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,8 +158,15 @@ def complete_hyperparameters(method: str, given: Mapping[str, Any]) -> dict[str,
         remedy = f"Correct [methods.{method}] in bench.toml, or --set methods.{method}.KEY=VALUE."
         raise BenchError(f"Cannot use {method} with {part}", allowed or "the types in the method's file", remedy) from error
     fields = dataclasses.fields(loaded)  # type: ignore[arg-type]
-    values = {f.name: getattr(loaded, f.name) for f in fields if f.name != "num_classes"}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    values = {f.name: (getattr(loaded, f.name), f.default) for f in fields if f.name != "num_classes"}
+    return {name: _like(value, default) for name, (value, default) in values.items()}
+
+
+def _like(value: Any, default: Any) -> Any:
+    """`value` in the default's type, tuples as lists: 2 and 2.0 are one setting, hence one run."""
+    if isinstance(default, tuple):
+        return [_like(v, d) for v, d in zip(value, default, strict=True)]
+    return float(value) if isinstance(default, float) else value
 
 
 # Reading
@@ -178,9 +188,36 @@ def load(file: Path | None, flags: Mapping[str, Any], settings: tuple[str, ...] 
     try:
         for preset in presets.values():  # a mistake in one that is not in use is a mistake too
             Suite.model_validate(merge(raw, tables_of(preset)))
-        return Suite.model_validate(merged)
+        suite = Suite.model_validate(merged)
     except ValidationError as error:
         raise explain(error, path) from error
+    check_names(suite, presets, path)
+    return suite.model_copy(update={"datasets": {name: with_whole_paths(o) for name, o in suite.datasets.items()}})
+
+
+def check_names(suite: Suite, presets: Mapping[str, Any], path: Path) -> None:
+    """Raises BenchError for tables of methods and data sets that are not there: a typo would train something else."""
+    import methods
+    from bench import datasets
+
+    remedy = f"Correct {path.name} or the flag."
+    known = methods.names()
+    tables = [("method in [methods]", list(suite.methods), known)]
+    tables.append(("method in [eval.extra_steps]", list(suite.eval.extra_steps), known))
+    tables.append(("data set in [datasets]", list(suite.datasets), datasets.names()))
+    tables.append(("data set in [preset]", list(presets), datasets.names()))
+    for kind, given, allowed in tables:
+        for name in given:
+            if name not in allowed:
+                raise unknown(kind, name, allowed, remedy)
+    for name, hyperparameters in suite.methods.items():
+        complete_hyperparameters(name, hyperparameters)
+
+
+def with_whole_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with `folder` made absolute: a run is found again from anywhere."""
+    folder = str(options.get("folder", ""))
+    return dict(options) | ({"folder": str(Path(folder).expanduser().resolve())} if folder else {})
 
 
 def tables_of(value: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Devices and processes: which one this is, and which rows of the global batch are its own."""
 
+import os
 from typing import Any
 
 import torch
@@ -36,6 +37,15 @@ def device_label(device: torch.device) -> str:
     from bench.provenance import processor
 
     return processor()
+
+
+def require_one_process() -> None:
+    """Raises BenchError under torchrun or in a process group: each process would train the whole batch."""
+    started = max(int(os.environ.get("WORLD_SIZE", "1")), world_size())
+    if started > 1:
+        raise BenchError(
+            f"{started} processes", "one process", "Start it without torchrun: runs over several are not there yet."
+        )
 
 
 def to_device(draw: Any, device: torch.device) -> Any:

@@ -3,10 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
-# Exit codes of `bench`, as documented in the README.
-EXIT_OK = 0
+# Exit codes of `bench`, as documented in the README; 0 is done.
 EXIT_FAILED = 1  # a run failed (non-finite loss, out of memory, disk full); its failed row says why
-EXIT_USAGE = 2  # the user's mistake: nothing was started
+EXIT_USAGE = 2  # the user's mistake: what it concerns was not started
 EXIT_INTERRUPTED = 130  # Ctrl-C or SIGTERM: the state was saved, the same command goes on
 
 
@@ -14,8 +13,11 @@ class BenchError(Exception):
     """A mistake that the user can mend. Printed in three parts, never as a traceback."""
 
     def __init__(self, given: str, allowed: str, remedy: str) -> None:
-        super().__init__(f"{given}. Allowed: {allowed}. {remedy}")
+        super().__init__(given, allowed, remedy)
         self.given, self.allowed, self.remedy = given, allowed, remedy
+
+    def __str__(self) -> str:
+        return f"{self.given}. Allowed: {self.allowed}. {self.remedy}"
 
 
 class RunFailed(Exception):

@@ -6,7 +6,7 @@ rows, protocol = evaluate(model, dataset, extractor, settings, references, run_n
 import io
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 from bench import datasets, extractors, metrics, provenance, rng, sample
 from bench.config import Eval
 from bench.dist import device_label
+from bench.errors import RunFailed
 from bench.protocol import Protocol
 from bench.rows import Row
 from bench.store import write_atomic
@@ -82,7 +83,11 @@ def _read_features(path: Path, dataset: datasets.Dataset, extractor: extractors.
 
 
 def floor(features: Tensor) -> float:
-    """Frechet distance between random halves of the real features, the mean over some splits: what chance alone gives."""
+    """Frechet distance between random halves of the real features, the mean over some splits.
+
+    Halves are smaller than the sets that are scored, so their distance has more of the small sample's bias: a very good
+    method can lie below it.
+    """
     values = []
     for split in range(FLOOR_SPLITS):
         order = torch.randperm(len(features), generator=rng.generator(0, "floor", split))
@@ -105,10 +110,14 @@ def evaluate(
     dataset: datasets.Dataset,
     extractor: extractors.Extractor,
     settings: Eval,
+    *,
     references: Path,
     watch: Watch | None = None,
-) -> tuple[list[Row], Protocol]:
-    """Rows of every metric at every number of steps; a count that the method can not sample in is a skipped row."""
+) -> list[Row]:
+    """Rows of every metric at every number of steps.
+
+    A count that the method can not sample in is a skipped row; samples that are not finite make a failed one.
+    """
     protocol = make_protocol(dataset, extractor, settings)
     real = reference(dataset, extractor, references, model.device)
     stamp = provenance.stamp(model.config, model.images, device_label(model.device)) | {"protocol": protocol.id}
@@ -119,26 +128,20 @@ def evaluate(
     for steps in step_counts(model.config.method, settings):
         started = time.monotonic()
         shared = stamp | {"steps": steps, "n": settings.samples, "sample_seed": settings.seed}
-        if reason := refusal(model, steps):
+        status, reason = "skipped", sample.refusal(model, steps)
+        try:
+            scores = [] if reason else score(model, dataset, extractor, settings, steps, real, watch)
+        except RunFailed as error:
+            status, reason = "failed", str(error)
+        if reason:
             rows += [
-                Row(**shared, metric=m, value=None, better=b, seconds=0.0, status="skipped", reason=reason)
+                Row(**shared, metric=m, value=None, better=b, seconds=0.0, status=status, reason=reason)
                 for m, b in (("frechet_distance", "min"), ("kernel_distance", "min"))
             ]
             continue
-        scores = list(score(model, dataset, extractor, settings, steps, real, watch))
         seconds = time.monotonic() - started
         rows += [Row(**shared, metric=m, value=v, better=b, seconds=seconds) for m, v, b in scores]
-    return rows, protocol
-
-
-def refusal(model: sample.Model, steps: int) -> str:
-    """Why the method can not sample in this many evaluations, from one image; "" where it can."""
-    noise = torch.zeros(1, *model.shape, device=model.device)
-    try:
-        model.method.sample(model.net, noise, torch.zeros(1, dtype=torch.int64, device=model.device), steps)
-    except ValueError as error:
-        return str(error)
-    return ""
+    return rows
 
 
 def score(
@@ -149,7 +152,7 @@ def score(
     steps: int,
     real: Reference,
     watch: Watch | None = None,
-) -> Iterator[tuple[str, float, str]]:
+) -> list[tuple[str, float, str]]:
     """(metric, value, better) of one number of steps, from one set of samples."""
     request = sample.Request(samples=settings.samples, batch=settings.batch, seed=settings.seed, label_rule=settings.label_rule)
     moments = metrics.Moments(extractor.dim)
@@ -171,4 +174,4 @@ def score(
     ]
     if logits:
         result.append(("class_accuracy", metrics.accuracy(torch.cat(logits), torch.cat(labels)), "max"))
-    return iter(result)
+    return result

@@ -1,13 +1,13 @@
 """From settings to rows: train, evaluate, measure, store. What `bench run` and its parts do, without printing.
 
 for config in suite.runs():
-    run_one(config, suite, root, hooks)
+    run_one(Job(config=config, suite=suite, root=root, dataset=dataset), Stages())
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from bench import checkpoint, datasets, dist, evaluate, extractors, provenance, 
 from bench.config import RunConfig, Suite, load
 from bench.errors import BenchError, RunFailed
 from bench.protocol import Protocol
-from bench.store import Root, RunDirectory, write_atomic
+from bench.store import Root, RunDirectory, read_json, write_atomic
 
 
 def ignore(*_: Any) -> None:
@@ -29,7 +29,7 @@ class Hooks:
 
     say: Callable[[str], None] = ignore
     watch: Callable[[str, int, int], None] = ignore
-    started_by: str = field(default="bench")
+    started_by: str = "bench"  # the command line as it was typed
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,49 @@ class Stages:
     again: bool = False  # measure again what has rows already
 
 
-# Parts
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run and all that its stages share."""
+
+    config: RunConfig
+    suite: Suite
+    root: Root
+    dataset: datasets.Dataset
+    hooks: Hooks = field(default_factory=Hooks)
+
+    @property
+    def run(self) -> RunDirectory:
+        return self.root.run(self.config.name)
+
+    @property
+    def device(self) -> torch.device:
+        return dist.pick_device(self.suite.loop.device)
+
+    def stamp(self, images: int) -> dict[str, Any]:
+        return provenance.stamp(self.config, images, dist.device_label(self.device))
+
+    def write_rows(self, found: list[rows.Row], forget: str, protocol: Protocol | None = None) -> None:
+        """Store rows with the run's provenance, and with the conditions and circumstances of this measurement."""
+        description = read_json(self.run.provenance)
+        if protocol:
+            circumstances = provenance.measurement(
+                self.config, self.suite, device=dist.device_label(self.device), started_by=self.hooks.started_by
+            )
+            description["protocols"] = {protocol.id: protocol.conditions}
+            description["measurements"] = {protocol.id: circumstances}
+        rows.write(self.root.result_file(self.run.name), found, description, forget)
+
+    def has_rows(self, protocol: Protocol, images: int, metric: str, sample_seed: int | None) -> bool:
+        """Whether the metric was measured at every number of steps that is wanted."""
+        path = self.root.result_file(self.run.name)
+        if not path.is_file():
+            return False
+        frame, _ = rows.read_file(path)
+        frame = frame[(frame["protocol"] == protocol.id) & (frame["metric"] == metric) & (frame["images"] == images)]
+        if sample_seed is not None:
+            frame = frame[frame["sample_seed"] == sample_seed]
+        wanted = evaluate.step_counts(self.config.method, self.suite.eval)
+        return set(wanted) <= set(frame.loc[frame["status"] != "failed", "steps"].dropna().astype(int))
 
 
 def load_dataset(suite: Suite) -> datasets.Dataset:
@@ -56,135 +98,145 @@ def load_extractor(suite: Suite, dataset: datasets.Dataset) -> extractors.Extrac
     return extractors.load(name, (channels, height, width), str(dist.pick_device(suite.loop.device)))
 
 
-def describe(config: RunConfig, dataset: datasets.Dataset, suite: Suite, hooks: Hooks) -> dict[str, Any]:
-    device = dist.device_label(dist.pick_device(suite.loop.device))
-    return provenance.describe(config, suite, device=device, data_digest=dataset.digest, started_by=hooks.started_by)
+# One run
 
 
-def prepare(run: RunDirectory, config: RunConfig, description: dict[str, Any]) -> None:
+def run_one(job: Job, stages: Stages) -> RunDirectory:
+    """Do what is wanted and not done yet. Raises BenchError, Interrupted, or RunFailed (a failed row was written)."""
+    with job.run.locked():
+        prepare(job)
+        snapshot = trained(job)
+        if snapshot is None and not stages.train:
+            raise BenchError(f"{job.run.name} is not trained yet", "a finished run", "Train it first: `bench train`.")
+        if snapshot is None:
+            with failures(job, "training"):
+                provenance.note_session(job.run, dist.device_label(job.device))
+                watch = functools.partial(job.hooks.watch, "training")
+                snapshot = train.train(job.config, job.dataset, job.run, job.suite.loop, watch=watch, say=job.hooks.say)
+            if job.root.result_file(job.run.name).is_file():
+                job.write_rows([], forget="training")
+        else:
+            job.hooks.say(f"{job.run.name} is trained already ({snapshot.images:,} images)")
+        if stages.evaluate:
+            with failures(job, "evaluation"):
+                evaluate_run(job, snapshot, stages.again)
+        if stages.speed:
+            with failures(job, "speed"):
+                measure_run(job, stages.again)
+    return job.run
+
+
+def prepare(job: Job) -> None:
     """Write config.toml and provenance.json once. Raises BenchError when the folder holds another run or format."""
+    run = job.run
     run.read_status()
-    if run.config.is_file() and [other.digest for other in load(run.config, {}).runs()] != [config.digest]:
+    if run.config.is_file() and [other.digest for other in load(run.config, {}).runs()] != [job.config.digest]:
         raise BenchError(
             f"{run.config} is not what this run's settings resolve to",
             "a run directory as `bench run` left it",
             f"Restore it, or delete {run.path} to start that run anew.",
         )
     if not run.config.is_file():
-        write_atomic(run.config, config.as_toml())
+        write_atomic(run.config, job.config.as_toml(job.suite))
     if not run.provenance.is_file():
-        write_atomic(run.provenance, provenance.as_json(description))
+        facts = provenance.describe(
+            job.config, job.suite, device=dist.device_label(job.device), data_digest=job.dataset.digest,
+            started_by=job.hooks.started_by,
+        )  # fmt: skip
+        write_atomic(run.provenance, provenance.as_json(facts))
 
 
-def trained(run: RunDirectory, dataset: datasets.Dataset, hooks: Hooks) -> checkpoint.Snapshot | None:
+def trained(job: Job) -> checkpoint.Snapshot | None:
     """The final snapshot of a finished run, None before. A damaged one is named and trained again from the last state.
 
     Raises BenchError when it was trained on other data.
     """
-    status = run.read_status()
+    status = job.run.read_status()
     if status["state"] != "finished":
         return None
     try:
-        snapshot = checkpoint.load_snapshot(run.snapshot(status["images"]))
+        snapshot = checkpoint.load_snapshot(job.run.snapshot(status["images"]))
     except BenchError as error:
-        run.log(f"{error.given}; training goes on from the last state")
-        hooks.say(f"{error.given}; training goes on from the last state")
+        job.run.log(f"{error.given}; training goes on from the last state")
+        job.hooks.say(f"{error.given}; training goes on from the last state")
         return None
-    if snapshot.data_digest != dataset.digest:
+    if snapshot.data_digest != job.dataset.digest:
         raise BenchError(
-            f"{run.name} was trained on other data ({snapshot.data_digest[:8]})",
-            f"the data of this run ({dataset.digest[:8]})",
+            f"{job.run.name} was trained on other data ({snapshot.data_digest[:8]})",
+            f"the data of this run ({job.dataset.digest[:8]})",
             "Bring that data back, or use another folder: --root DIR.",
         )
     return snapshot
 
 
-# One run
-
-
-def run_one(
-    config: RunConfig, suite: Suite, root: Root, dataset: datasets.Dataset, stages: Stages, hooks: Hooks
-) -> RunDirectory:
-    """Do what is wanted and not done yet. Raises BenchError, Interrupted, or RunFailed (a failed row was written)."""
-    run = root.run(config.name)
-    description = describe(config, dataset, suite, hooks)
-    with run.locked():
-        prepare(run, config, description)
-        try:
-            snapshot = trained(run, dataset, hooks)
-            if snapshot is not None:
-                hooks.say(f"{run.name} is trained already ({snapshot.images:,} images)")
-            elif stages.train:
-                snapshot = train.train(config, dataset, run, suite.loop, functools.partial(hooks.watch, "training"))
-                if root.result_file(run.name).is_file():
-                    rows.write(root.result_file(run.name), [], description)  # forgets an earlier failure
-            else:
-                raise BenchError(f"{run.name} is not trained yet", "a finished run", "Train it first: `bench train`.")
-            if stages.evaluate:
-                evaluate_run(run, snapshot, config, suite, root, dataset, description, stages, hooks)
-            if stages.speed:
-                measure_run(run, config, suite, root, dataset, description, stages, hooks)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            reason = f"out of memory ({str(error).splitlines()[0]}); reduce train.batch or eval.batch, or the net"
-            fail(run, config, root, description, reason)
-            raise RunFailed(f"{run.name}: {reason}") from error
-        except RunFailed as error:
-            fail(run, config, root, description, str(error))
+@contextmanager
+def out_of_memory() -> Iterator[None]:
+    """Turn the ways in which memory runs out into RunFailed, with what to reduce."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError; the CPU's has no type of its own
+        text = str(error).splitlines()[0] if str(error) else "no memory"
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in text:
             raise
-    return run
+        raise RunFailed(f"out of memory ({text}); reduce train.batch or eval.batch, or the net") from error
 
 
-def fail(run: RunDirectory, config: RunConfig, root: Root, description: dict[str, Any], reason: str) -> None:
-    """Leave a failed row: a failure is a result, not a gap."""
-    images = int(run.read_status().get("images", 0))
-    run.write_status("failed", images=images, reason=reason)
-    stamp = provenance.stamp(config, images, description["device"])
-    row = rows.Row(**stamp, metric="training", value=None, protocol="training", seconds=0.0, status="failed", reason=reason)
-    rows.write(root.result_file(run.name), [row], description)
+@contextmanager
+def failures(job: Job, stage: str) -> Iterator[None]:
+    """Leave a failed row of the stage: a failure is a result, not a gap. What is trained stays trained."""
+    try:
+        with out_of_memory():
+            yield
+    except RunFailed as error:
+        status = job.run.read_status()
+        states = checkpoint.state_files(job.run.state)
+        images = int(states[0].stem) if states and stage == "training" else int(status["images"])
+        if stage == "training":
+            job.run.write_status("failed", images=images, total=status.get("total", 0), reason=str(error))
+        job.run.log(f"{stage} failed: {error}")
+        row = rows.Row(
+            **job.stamp(images), metric=stage, value=None, protocol=stage, seconds=0.0, status="failed", reason=str(error)
+        )
+        job.write_rows([row], forget=stage)
+        raise
 
 
-def evaluate_run(
-    run: RunDirectory, snapshot: checkpoint.Snapshot, config: RunConfig, suite: Suite, root: Root,
-    dataset: datasets.Dataset, description: dict[str, Any], stages: Stages, hooks: Hooks,
-) -> None:  # fmt: skip
+# Stages after training
+
+
+def evaluate_run(job: Job, snapshot: checkpoint.Snapshot, again: bool) -> None:
     """Score the snapshot, write the rows and the sample grids."""
-    extractor = load_extractor(suite, dataset)
-    protocol = evaluate.make_protocol(dataset, extractor, suite.eval)
-    counts = evaluate.step_counts(config.method, suite.eval)
-    if not stages.again and measured(root, run, protocol, snapshot.images, "frechet_distance", counts):
-        hooks.say(f"{run.name} is scored already under {protocol.id}")
+    settings = job.suite.eval
+    extractor = load_extractor(job.suite, job.dataset)
+    protocol = evaluate.make_protocol(job.dataset, extractor, settings)
+    if not again and job.has_rows(protocol, snapshot.images, "frechet_distance", settings.seed):
+        job.hooks.say(f"{job.run.name} is scored already under {protocol.id}")
         return
-    model = sample.load_model(snapshot, dist.pick_device(suite.loop.device))
-    watch = lambda what, done, total: hooks.watch(f"sampling, {what}", done, total)  # noqa: E731
-    found, protocol = evaluate.evaluate(model, dataset, extractor, suite.eval, root.references, watch)
-    rows.write(root.result_file(run.name), found, description | {"protocols": {protocol.id: protocol.conditions}})
+    model = sample.load_model(snapshot, job.device)
+    found = evaluate.evaluate(
+        model, job.dataset, extractor, settings, references=job.root.references,
+        watch=lambda what, done, total: job.hooks.watch(f"sampling, {what}", done, total),
+    )  # fmt: skip
+    job.write_rows(found, "evaluation", protocol)
     for steps in sorted({row.steps for row in found if row.steps and row.status == "ok"}):
-        sample.save_grid(run.samples / f"steps-{steps}.png", model, dataset, steps=steps)
+        sample.save_grid(job.run.samples / f"steps-{steps}.png", model, job.dataset, steps=steps)
+    if broken := [row for row in found if row.status == "failed"]:
+        raise RunFailed(broken[0].reason)
 
 
-def measure_run(
-    run: RunDirectory, config: RunConfig, suite: Suite, root: Root, dataset: datasets.Dataset,
-    description: dict[str, Any], stages: Stages, hooks: Hooks,
-) -> None:  # fmt: skip
-    """Measure the cost, write the rows; the training time comes from the log."""
-    protocol = speed.make_protocol(config, suite.speed, dist.pick_device(suite.loop.device))
-    images = config.total_images(dataset.train_images)
-    if not stages.again and measured(root, run, protocol, images, "train_images_per_second", []):
-        hooks.say(f"{run.name} is timed already under {protocol.id}")
+def measure_run(job: Job, again: bool) -> None:
+    """Measure the cost, write the rows; the training time is the one that training noted."""
+    protocol = speed.make_protocol(job.config, job.suite.speed, job.device)
+    status = job.run.read_status()
+    if not again and job.has_rows(protocol, status["images"], "latency_ms", None):
+        job.hooks.say(f"{job.run.name} is timed already under {protocol.id}")
         return
-    hooks.say(f"{run.name}: measuring throughput, latency and memory")
-    found, protocol = speed.measure_apart(config, config.dataset_options, suite.speed, suite.eval, suite.loop.device, images)
-    seconds = sum(record["seconds"] for record in run.read_train_log())
-    stamp = provenance.stamp(config, images, description["device"]) | {"protocol": protocol.id}
-    found.append(rows.Row(**stamp, metric="train_seconds", value=seconds, unit="s", better="min", seconds=seconds))
-    rows.write(root.result_file(run.name), found, description | {"protocols": {protocol.id: protocol.conditions}})
-
-
-def measured(root: Root, run: RunDirectory, protocol: Protocol, images: int, metric: str, steps: list[int]) -> bool:
-    """Whether the run's result file has these rows."""
-    path: Path = root.result_file(run.name)
-    if not path.is_file():
-        return False
-    frame, _ = rows.read_file(path)
-    frame = frame[(frame["protocol"] == protocol.id) & (frame["metric"] == metric) & (frame["images"] == images)]
-    return len(frame) > 0 and set(steps) <= set(frame["steps"].dropna().astype(int))
+    job.hooks.say(f"{job.run.name}: measuring throughput, latency and memory")
+    found = speed.measure_apart(job.config, job.suite, status["images"])
+    # Trained on another device than this one: its time is no part of this device's protocol.
+    device, seconds = status.get("device", ""), status.get("seconds")
+    if seconds is not None:
+        where = protocol.id if device == dist.device_label(job.device) else "training-time"
+        stamp = job.stamp(status["images"]) | {"device": device, "protocol": where}
+        found.append(rows.Row(**stamp, metric="train_seconds", value=seconds, unit="s", better="min", seconds=seconds))
+    job.write_rows(found, "speed", protocol)

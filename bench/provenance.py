@@ -13,6 +13,7 @@ from typing import Any
 
 import bench
 from bench.config import SHIPPED, RunConfig, Suite, load
+from bench.store import RunDirectory, read_json, write_atomic
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "safetensors", "pillow")
 
@@ -71,7 +72,7 @@ def command(config: RunConfig, suite: Suite) -> str:
     }
     usual = load(SHIPPED if SHIPPED.is_file() else None, {"run": run})
     words = ["bench", "run", config.method, "--dataset", config.dataset, "--net", config.net]
-    words += ["--epochs", f"{config.epochs:g}", "--seed", str(config.seed)]
+    words += ["--epochs", json.dumps(config.epochs).removesuffix(".0"), "--seed", str(config.seed)]
     tables = [
         (name, getattr(suite, name).model_dump(), getattr(usual, name).model_dump()) for name in ("train", "eval", "speed")
     ]
@@ -83,8 +84,8 @@ def command(config: RunConfig, suite: Suite) -> str:
             for name, leaf in value.items() if isinstance(value, dict) else [("", value)]:
                 other = theirs.get(key, {}).get(name) if name else theirs.get(key)
                 if leaf != other:
-                    words += ["--set", f"{table}.{key}{name and '.' + name}={json.dumps(leaf)}"]
-    return shlex.join(words)
+                    words += ["--set", f"{table}.{key}{name and '.' + name}={json.dumps(leaf, ensure_ascii=False)}"]
+    return shlex.join([*words, "--expect", config.name])  # refused where other defaults would make it another run
 
 
 def stamp(config: RunConfig, images: int, device: str) -> dict[str, Any]:
@@ -107,13 +108,10 @@ def stamp(config: RunConfig, images: int, device: str) -> dict[str, Any]:
     }
 
 
-def describe(config: RunConfig, suite: Suite, *, device: str, data_digest: str, started_by: str) -> dict[str, Any]:
-    """What provenance.json and each result file say of a run."""
+def measurement(config: RunConfig, suite: Suite, *, device: str, started_by: str) -> dict[str, Any]:
+    """The circumstances of one measurement of a run: the suite may have moved on since it was trained."""
     sha, dirty = commit()
     return {
-        "run": config.name,
-        "config": config.as_suite(),
-        "config_digest": config.digest,
         "command": command(config, suite),
         "started_by": started_by,  # the command line as it was typed
         "started_at": now(),
@@ -123,7 +121,28 @@ def describe(config: RunConfig, suite: Suite, *, device: str, data_digest: str, 
         "device": device,
         "processor": processor(),
         "platform": platform.platform(),
+    }
+
+
+def note_session(run: RunDirectory, device: str) -> None:
+    """Add to provenance.json under which commit, versions and device training starts or goes on, where they changed."""
+    description = read_json(run.provenance)
+    sha, dirty = commit()
+    session = {"commit": sha, "dirty": dirty, "versions": versions(), "device": device}
+    sessions = description.setdefault("sessions", [])
+    if not sessions or {k: v for k, v in sessions[-1].items() if k in session} != session:
+        sessions.append({"started_at": now(), **session})
+        write_atomic(run.provenance, as_json(description))
+
+
+def describe(config: RunConfig, suite: Suite, *, device: str, data_digest: str, started_by: str) -> dict[str, Any]:
+    """What provenance.json and each result file say of a run."""
+    return {
+        "run": config.name,
+        "config": config.as_suite(),
+        "config_digest": config.digest,
         "data_digest": data_digest,
+        **measurement(config, suite, device=device, started_by=started_by),
     }
 
 

@@ -22,6 +22,7 @@ from bench.store import write_atomic
 
 VERSION = 1  # of the schema
 METADATA_KEY = b"bench"
+REMEDY = "Move it elsewhere; the same `bench run` measures that run again."
 
 SCHEMA = pa.schema(
     [
@@ -86,14 +87,17 @@ class Row:
     reason: str = ""
 
 
-def write(path: Path, rows: Iterable[Row], description: dict[str, Any]) -> None:
-    """Add rows to one run's file, replacing those with the same key. `description` (JSON) travels in the file's metadata."""
+def write(path: Path, rows: Iterable[Row], description: dict[str, Any], forget: str = "") -> None:
+    """Add rows to one run's file, replacing those with the same key, and those of the metric `forget` (a failed stage).
+
+    `description` (JSON) travels in the file's metadata; its "protocols" and "measurements" are added to those there.
+    """
     new = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA).to_pandas()
     if path.is_file():
         old, before = read_file(path)
-        protocols = before.get("protocols", {}) | description.get("protocols", {})
-        description = description | {"protocols": protocols}
-        old = old[old["metric"] != "training"]  # an earlier failure, which this write supersedes
+        both_of = {key: before.get(key, {}) | description.get(key, {}) for key in ("protocols", "measurements")}
+        description = description | both_of
+        old = old[old["metric"] != forget]
         both = pd.concat([f for f in (old, new) if len(f)], ignore_index=True) if len(old) or len(new) else new
         new = both.drop_duplicates(KEY, keep="last", ignore_index=True)
     table = pa.Table.from_pandas(new, schema=SCHEMA, preserve_index=False)
@@ -110,15 +114,10 @@ def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         description = json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         kind = "not written by this suite" if isinstance(error, KeyError) else "damaged"
-        raise BenchError(
-            f"{path} is {kind}", "result files of `bench`", "Move it elsewhere, or measure that run again with `bench eval`."
-        ) from error
-    if description.get("schema") != VERSION or table.schema.names != SCHEMA.names:
-        raise BenchError(
-            f"{path} has result schema {description.get('schema')!r}",
-            f"schema {VERSION}",
-            "Measure that run again with `bench eval`.",
-        )
+        raise BenchError(f"{path} is {kind}", "result files of `bench`", REMEDY) from error
+    if not isinstance(description, dict) or description.get("schema") != VERSION or table.schema.names != SCHEMA.names:
+        found = description.get("schema") if isinstance(description, dict) else description
+        raise BenchError(f"{path} has result schema {found!r}", f"schema {VERSION}", REMEDY)
     return table.to_pandas(), description
 
 

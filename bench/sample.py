@@ -15,6 +15,7 @@ import methods
 from bench import datasets, dit, rng
 from bench.checkpoint import Snapshot
 from bench.config import RunConfig
+from bench.errors import RunFailed
 from bench.step import build_net, load_method
 from bench.store import write_atomic
 
@@ -67,8 +68,21 @@ def load_model(snapshot: Snapshot, device: torch.device) -> Model:
     return Model(method, net, config, snapshot.shape, snapshot.num_classes, snapshot.images, device)
 
 
+def refusal(model: Model, steps: int) -> str:
+    """Why the method can not sample in this many evaluations, from one image; "" where it can."""
+    noise = torch.zeros(1, *model.shape, device=model.device)
+    try:
+        model.method.sample(model.net, noise, torch.zeros(1, dtype=torch.int64, device=model.device), steps)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def generate(model: Model, dataset: datasets.Dataset, request: Request, steps: int) -> Iterator[Batch]:
-    """Images 0 ... samples - 1 in order. Raises ValueError when the method can not sample in `steps` evaluations."""
+    """Images 0 ... samples - 1 in order.
+
+    Raises ValueError when the method can not sample in `steps` evaluations, RunFailed when an image is not finite.
+    """
     for start in range(0, request.samples, request.batch):
         images = range(start, min(start + request.batch, request.samples))
         noise = rng.image_noise(request.seed, "noise", images, model.shape).to(model.device)
@@ -76,6 +90,8 @@ def generate(model: Model, dataset: datasets.Dataset, request: Request, steps: i
         renoise = Renoise(request.seed, images, model.shape, model.device)
         with torch.no_grad(), dit.attention_backend(model.config.train.attention):
             x0 = model.method.sample(model.net, noise, label, steps, renoise)
+        if not bool(x0.isfinite().all()):  # as a pixel, what is not a number would be black
+            raise RunFailed(f"images {images.start} to {images.stop - 1} at {steps} steps are not finite")
         yield Batch(dataset.to_uint8(x0), label)
 
 

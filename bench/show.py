@@ -19,7 +19,8 @@ out = Console(highlight=False)
 FORMS = ("rich", "markdown", "csv", "latex", "json")
 
 
-def show_tables(root: Path, kind: str, form: str, runs: list[str] | None = None) -> None:
+def show_tables(root: Path, kind: str, form: str, runs: list[str] | None = None, quiet: bool = False) -> None:
+    """Print the tables of these runs; `quiet` says nothing where there are no results, else that is an error."""
     from bench.rows import read
     from reports import forms, tables
 
@@ -30,6 +31,8 @@ def show_tables(root: Path, kind: str, form: str, runs: list[str] | None = None)
     frame, descriptions = read(Root(root).results)
     if runs is not None:
         frame = frame[frame["run"].isin(runs)]
+    if frame.empty and quiet:
+        return
     if frame.empty:
         raise BenchError(f"No results in {Root(root).results}", "result files of `bench`", "Make some first: `bench run`.")
     found = (tables.quality if kind == "quality" else tables.cost)(frame, descriptions)
@@ -47,9 +50,10 @@ def print_table(table: "Table") -> None:
     out.print(f"\n[bold]{escape(table.title + shared)}[/bold]", soft_wrap=True)
     for head, columns in blocks(table, out.width):
         grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        grid.add_column(escape(head), no_wrap=True)
+        grid.add_column(escape(head), overflow="fold")  # a long name wraps; a number is never cut
         for i in columns:
-            grid.add_column(escape(table.columns[i].steps_text or table.columns[i].metric_text), justify="right", no_wrap=True)
+            text = escape(table.columns[i].steps_text or table.columns[i].metric_text)
+            grid.add_column(text, justify="right", no_wrap=True, min_width=cell_width(table, i) - 2)
         for line in table.lines:
             name = f"{line.name}, {line.seeds_text} seeds" if len(seeds) > 1 else line.name
             texts = [f"[bold green]{escape(c.text)}[/bold green]" if c.best else escape(c.text) for c in line.cells]
@@ -65,6 +69,7 @@ def blocks(table: "Table", width: int) -> list[tuple[str, list[int]]]:
     """(head, columns) of each block of the table that fits the width."""
     found: list[tuple[str, list[int]]] = []
     names = max(len(line.name) for line in table.lines) + (16 if len({line.seeds_text for line in table.lines}) > 1 else 4)
+    names = min(names, 34)  # longer ones wrap
     for i, column in enumerate(table.columns):
         head = column.metric_text if column.steps is not None else ""
         used = sum(cell_width(table, k) for k in found[-1][1]) if found else 0
@@ -112,4 +117,5 @@ def describe_run(run: RunDirectory) -> str:
     except BenchError as error:
         return f"{run.name}  unreadable: {error.given}"
     share = f"{status['images'] / status['total']:.0%}" if status.get("total") else ""
-    return f"{run.name}  {status['state']} {share} {status.get('reason', '')}".rstrip()
+    state = "stopped" if status["state"] == "running" and not run.in_use() else status["state"]  # it was killed
+    return f"{run.name}  {state} {share} {status.get('reason', '')}".rstrip()

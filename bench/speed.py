@@ -2,17 +2,19 @@
 
 Each run is measured in a process of its own, so that one method's memory and caches are not another's.
 
-    rows, protocol = measure(config, dataset, settings, device)
+    rows = measure_apart(config, suite, images)
 
 Times are medians over rounds within a time budget, after a warm-up, the device synchronised, garbage collection off.
 """
 
 import gc
 import multiprocessing
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ import torch
 from torch import Tensor
 
 from bench import datasets, dist, dit, provenance, rng, sample
-from bench.config import Eval, RunConfig, Speed
+from bench.config import RunConfig, Speed, Suite
+from bench.errors import BenchError, RunFailed
 from bench.evaluate import step_counts
 from bench.protocol import Protocol
 from bench.rows import Row
@@ -151,58 +154,87 @@ def make_protocol(config: RunConfig, settings: Speed, device: torch.device) -> P
     return Protocol(f"speed-b{config.train.batch}-{memory_kind(device)}", conditions)
 
 
-def measure(
-    config: RunConfig, dataset: datasets.Dataset, settings: Speed, evaluation: Eval, device: torch.device, images: int
-) -> tuple[list[Row], Protocol]:
-    """All rows of one run, in this process; a number of steps that the method can not take is left to `bench eval`."""
+def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: torch.device, images: int) -> list[Row]:
+    """All rows of one run, in this process; a number of steps that the method can not take is a skipped row."""
+    settings = suite.speed
     protocol = make_protocol(config, settings, device)
     stamp = provenance.stamp(config, images, dist.device_label(device)) | {"protocol": protocol.id}
 
-    def row(metric: str, value: float, unit: str, better: str, rounds: list[float] | None = None, **more: Any) -> Row:
+    def row(metric: str, value: float | None, unit: str, better: str, rounds: list[float] | None = None, **more: Any) -> Row:
         spent = sum(rounds) if rounds else 0.0
         n = len(rounds) if rounds else None
         return Row(**stamp, metric=metric, value=value, unit=unit, better=better, n=n, seconds=spent, **more)
 
     reset_peak_memory(device)
+    before = peak_memory(device)
     rounds = time_rounds(training_step(config, dataset, device), device, settings.seconds)
     model = fresh_model(config, dataset, device)
+    peak = peak_memory(device)
     rows = [
         row("train_images_per_second", config.train.batch / statistics.median(rounds), "images/s", "max", rounds),
-        row("train_peak_bytes", peak_memory(device), "bytes", "min", rounds),
+        row("train_peak_bytes", peak, "bytes", "min", rounds),
+        row("train_added_bytes", peak - before, "bytes", "min", rounds),
         row("parameters", dit.parameter_count(model.net), "", ""),
         row("forward_macs", dit.forward_macs(config.net, dataset.shape, dataset.num_classes), "MAC/image", ""),
         row("forward_equivalents", model.method.cost, "forwards/image", "min"),
     ]
-    for steps in step_counts(config.method, evaluation):
-        try:
-            rounds = time_rounds(sampling(model, dataset, settings.batch, steps), device, settings.seconds)
-            single = time_rounds(sampling(model, dataset, 1, steps), device, settings.seconds / 2)
-        except ValueError:
+    for steps in step_counts(config.method, suite.eval):
+        rate, latency = ("sample_images_per_second", "images/s", "max"), ("latency_ms", "ms", "min")
+        if reason := sample.refusal(model, steps):
+            refused: dict[str, Any] = {"steps": steps, "status": "skipped", "reason": reason}
+            rows += [row(metric, None, unit, better, **refused) for metric, unit, better in (rate, latency)]
             continue
-        rate = settings.batch / statistics.median(rounds)
-        rows.append(row("sample_images_per_second", rate, "images/s", "max", rounds, steps=steps))
-        rows.append(row("latency_ms", 1000 * statistics.median(single), "ms", "min", single, steps=steps))
-    return rows, protocol
+        many = time_rounds(sampling(model, dataset, settings.batch, steps), device, settings.seconds)
+        one = time_rounds(sampling(model, dataset, 1, steps), device, settings.seconds / 2)
+        rows.append(row(rate[0], settings.batch / statistics.median(many), *rate[1:], many, steps=steps))
+        rows.append(row(latency[0], 1000 * statistics.median(one), *latency[1:], one, steps=steps))
+    return rows
 
 
-def measure_apart(
-    config: RunConfig, options: dict[str, Any], settings: Speed, evaluation: Eval, device: str, images: int
-) -> tuple[list[Row], Protocol]:
-    """`measure` in a fresh process."""
+# A process of its own
+
+
+def measure_apart(config: RunConfig, suite: Suite, images: int) -> list[Row]:
+    """`measure` in a fresh process. Raises what it raised there, and RunFailed when that process was killed."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_measure_in_child, (config, options, settings, evaluation, device, images, torch.get_num_threads()))
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(
+        target=_measure_in_child, args=(theirs, config, suite, images, torch.get_num_threads()), daemon=True
+    )
+    child.start()
+    theirs.close()
+    try:
+        outcome = ours.recv()
+    except EOFError:
+        child.join()
+        raise RunFailed(f"the process that measures speed ended with code {child.exitcode} (out of memory?)") from None
+    finally:
+        child.terminate()
+        child.join()
+    if isinstance(outcome, BaseException):
+        raise outcome
+    rows: list[Row] = outcome
+    return rows
 
 
-def _measure_in_child(
-    config: RunConfig, options: dict[str, Any], settings: Speed, evaluation: Eval, device: str, images: int, threads: int
-) -> tuple[list[Row], Protocol]:
+def _measure_in_child(channel: Connection, config: RunConfig, suite: Suite, images: int, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the parent ends this one
     torch.set_num_threads(threads)
-    dataset = datasets.load(config.dataset, **options)
-    return measure(config, dataset, settings, evaluation, dist.pick_device(device), images)
+    try:
+        dataset = datasets.load(config.dataset, **config.dataset_options)
+        channel.send(measure(config, dataset, suite, dist.pick_device(suite.loop.device), images))
+    except (BenchError, RunFailed, RuntimeError, MemoryError) as error:
+        channel.send(error)
 
 
-def expected_seconds(config: RunConfig, dataset: datasets.Dataset, device: torch.device) -> float:
-    """Training time from a few steps on a network that is thrown away; for the announcement before a run."""
-    rounds = time_rounds(training_step(config, dataset, device), device, 0.3)
-    return statistics.median(rounds) * config.total_images(dataset.train_images) / config.train.batch
+# Before a run
+
+
+def expected_seconds(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: torch.device) -> tuple[float, float]:
+    """Training time, and the time of sampling for the scores, from a few rounds on a network that is thrown away."""
+    step = statistics.median(time_rounds(training_step(config, dataset, device), device, 0.3))
+    model = fresh_model(config, dataset, device)
+    batch = min(suite.eval.batch, suite.eval.samples)
+    one = statistics.median(time_rounds(sampling(model, dataset, batch, 4), device, 0.1)) / 4
+    steps = sum(step_counts(config.method, suite.eval))
+    return step * config.total_images(dataset.train_images) / config.train.batch, one * steps * suite.eval.samples / batch

@@ -61,13 +61,10 @@ def explain_os_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed(f"the disk is full: could not write {path}; free some space and run the same command") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise BenchError(
-                f"No permission to write {path}", "a folder that you may write to", "Choose one with --root DIR."
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise BenchError(f"{path} is blocked by a file", "a folder", "Choose another place with --root DIR.") from error
-        raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise BenchError(
+            f"Cannot write {path} ({reason})", "a place that can be written to", "Choose another with --root DIR or --out."
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -90,7 +87,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Root:
-    """The folder that holds runs/, results/, refs/, cache/ and site/."""
+    """The folder that holds runs/, results/, refs/ and site/."""
 
     path: Path
 
@@ -107,10 +104,6 @@ class Root:
         return self.path / "refs"
 
     @property
-    def cache(self) -> Path:
-        return self.path / "cache"
-
-    @property
     def site(self) -> Path:
         return self.path / "site"
 
@@ -119,6 +112,13 @@ class Root:
 
     def result_file(self, run: str) -> Path:
         return self.results / f"{run}.parquet"
+
+    def check_writable(self) -> None:
+        """Raises BenchError before hours of work whose result could not be stored."""
+        for folder in (self.runs, self.results, self.references):
+            probe = folder / f".probe.{os.getpid()}"
+            write_atomic(probe, b"")
+            probe.unlink(missing_ok=True)
 
     def run_directories(self) -> "list[RunDirectory]":
         """The runs found, by name."""
@@ -184,6 +184,10 @@ class RunDirectory:
         status = read_json(self.status)
         if not status:
             return {"state": "new", "images": 0}
+        if not {"format", "state", "images"} <= status.keys() and status.get("format", FORMAT) == FORMAT:
+            raise BenchError(
+                f"{self.status} lacks entries", "format, state, images", f"Delete {self.path} to start that run anew."
+            )
         if status.get("format") != FORMAT:
             raise BenchError(
                 f"{self.path} was written in format {status.get('format')!r}",
@@ -200,14 +204,18 @@ class RunDirectory:
         append_line(self.text_log, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {message}")
 
     def read_train_log(self) -> list[dict[str, Any]]:
-        """The lines of train.jsonl; a last line cut short by a crash is left out."""
+        """The lines of train.jsonl; a last line cut short by a crash is left out. Raises BenchError for other damage."""
         if not self.train_log.is_file():
             return []
-        records = []
-        for line in self.train_log.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                records.append(json.loads(line))
-        return records
+        lines = self.train_log.read_text(encoding="utf-8", errors="replace").splitlines()
+        records = [_record(line) for line in lines]
+        if None in records[:-1]:
+            raise BenchError(
+                f"{self.train_log} is damaged in line {records.index(None) + 1}",
+                "a JSON object with the images seen in each line",
+                f"Mend that line, or delete {self.path} to start that run anew.",
+            )
+        return [record for record in records if record is not None]
 
     def truncate_train_log(self, images: int) -> None:
         """Forget what lies past `images`: a resumed run writes it again, the same."""
@@ -230,6 +238,25 @@ class RunDirectory:
                     "Wait for it, or stop it; `bench list runs` shows what is running.",
                 ) from None
         try:
+            for left_over in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+                left_over.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
+
+    def in_use(self) -> bool:
+        """Whether a process holds the run."""
+        try:
+            with self.locked():
+                return False
+        except BenchError:
+            return True
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A line of train.jsonl; None where it is not whole."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "images" in record else None

@@ -26,18 +26,25 @@ Watch = Callable[[int, int], None]  # (images seen, images in all)
 
 
 def train(
-    config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, loop: Loop, watch: Watch | None = None
+    config: RunConfig,
+    dataset: datasets.Dataset,
+    run: RunDirectory,
+    loop: Loop,
+    *,
+    watch: Watch = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> checkpoint.Snapshot:
-    """Train to the end and return the final snapshot.
+    """Train to the end and return the final snapshot. What a person should know on the way goes to `say`.
 
     Raises Interrupted (the state was saved), RunFailed (non-finite loss, full disk; the last good state is kept), BenchError.
     """
+    dist.require_one_process()
     device = dist.pick_device(loop.device)
     method = load_method(config, dataset.num_classes)
     batch, total = config.train.batch, config.total_images(dataset.train_images)
     step = Step.start(config, dataset, device)
     meter = Meter(method.velocity_rows(batch), batch, device)
-    images = resume(config, dataset, run, step, meter)
+    images = resume(config, dataset, run, step, meter, say)
     run.write_status("running", images=images, total=total)
     saved_at = time.monotonic()
     with catch_signals() as stopping:
@@ -54,8 +61,7 @@ def train(
                 record = {"images": images, "epoch": images / dataset.train_images}
                 record |= meter.read(run, images) | {"learning_rate": learning_rate(config.train, images)}
                 append_line(run.train_log, json.dumps(record))
-            if watch:
-                watch(images, total)
+            watch(images, total)
             stop = stopping()
             if images < total and (stop or time.monotonic() - saved_at > loop.save_seconds):
                 save(config, dataset, run, step, meter, images)
@@ -65,7 +71,7 @@ def train(
     if images < total:
         run.write_status("stopped", images=images, total=total, reason="interrupted")
         raise Interrupted(f"{run.name} stopped at {images:,} of {total:,} images; the same command goes on from there")
-    return finish(config, dataset, run, step, images)
+    return finish(config, dataset, run, step, meter, images)
 
 
 # States
@@ -76,14 +82,27 @@ def save(config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: 
     meter.check(run, images)
     tensors = checkpoint.pack(step.net, step.ema, step.optimiser) | {"meter": meter.state()}
     checkpoint.save_state(run.state, checkpoint.State(images, config.digest, dataset.digest, tensors))
+    run.write_status("running", images=images, total=config.total_images(dataset.train_images))
 
 
-def resume(config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: Step, meter: "Meter") -> int:
+def resume(
+    config: RunConfig,
+    dataset: datasets.Dataset,
+    run: RunDirectory,
+    step: Step,
+    meter: "Meter",
+    say: Callable[[str], None],
+) -> int:
     """Put the last whole state into `step` and `meter`; returns its images, 0 where there is none.
 
     Raises BenchError when the state belongs to other settings or other data.
     """
-    state = checkpoint.load_state(run.state, run.log)
+
+    def report(message: str) -> None:
+        run.log(message)
+        say(message)
+
+    state = checkpoint.load_state(run.state, report)
     images = state.images if state else 0
     if state:
         for what, theirs, ours in (
@@ -103,7 +122,9 @@ def resume(config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step
     return images
 
 
-def finish(config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: Step, images: int) -> checkpoint.Snapshot:
+def finish(
+    config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: Step, meter: "Meter", images: int
+) -> checkpoint.Snapshot:
     """Write the final snapshot, then say so: a crash in between repeats the last stretch."""
     snapshot = checkpoint.Snapshot(
         images=images,
@@ -114,7 +135,8 @@ def finish(config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step
         weights=step.ema.state_dict(),
     )
     checkpoint.save_snapshot(run.snapshot(images), snapshot)
-    run.write_status("finished", images=images, total=images)
+    device = dist.device_label(meter.sums.device)
+    run.write_status("finished", images=images, total=images, seconds=meter.total(), device=device)
     run.log(f"finished at {images:,} images")
     return snapshot
 
@@ -132,18 +154,22 @@ class Meter:
     def __init__(self, velocity_rows: int, batch: int, device: torch.device) -> None:
         self.velocity_rows, self.jump_rows = velocity_rows, batch - velocity_rows
         self.sums = torch.zeros(6, dtype=torch.float64, device=device)  # batches, and the five values below
-        self.seconds, self.started = 0.0, time.monotonic()
+        self.seconds, self.before, self.started = 0.0, 0.0, time.monotonic()
 
     def elapsed(self) -> float:
         """Seconds of training since the last line, in this process and in those before it."""
         return self.seconds + time.monotonic() - self.started
 
+    def total(self) -> float:
+        """Seconds of training in all; of what a crash undid, only the second time."""
+        return self.before + self.elapsed()
+
     def state(self) -> Tensor:
-        return torch.cat([self.sums.cpu(), torch.tensor([self.elapsed()], dtype=torch.float64)])
+        return torch.cat([self.sums.cpu(), torch.tensor([self.elapsed(), self.before], dtype=torch.float64)])
 
     def restore(self, state: Tensor) -> None:
-        self.sums = state[:-1].to(self.sums.device)
-        self.seconds = float(state[-1])
+        self.sums = state[:-2].to(self.sums.device)
+        self.seconds, self.before = state[-2:].tolist()
 
     def add(self, out: dict[str, Tensor], gradient_norm: Tensor) -> None:
         n, mse = self.velocity_rows, out["mse"]
@@ -156,8 +182,6 @@ class Meter:
         """Raises RunFailed when a loss or a gradient since the last line was not finite."""
         if not bool(self.sums.isfinite().all()):
             reason = f"the loss or its gradient stopped being finite before {images:,} images"
-            run.write_status("failed", images=images, reason=reason)
-            run.log(reason)
             raise RunFailed(f"{reason}; the last good state is kept in {run.state}")
 
     def read(self, run: RunDirectory, images: int) -> dict[str, float]:
@@ -166,6 +190,7 @@ class Meter:
         count, loss, mse, velocity, jump, norm = self.sums.tolist()
         seconds = self.elapsed()
         self.sums.zero_()
+        self.before += seconds
         self.seconds, self.started = 0.0, time.monotonic()
         record = {"loss": loss / count, "mse": mse / count, "grad_norm": norm / count}
         if self.velocity_rows:

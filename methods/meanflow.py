@@ -55,7 +55,8 @@ class Method:
 
     @property
     def _null_weight(self) -> float:
-        return 1 - self.omega - self.kappa
+        weight = 1 - self.omega - self.kappa
+        return 0.0 if math.isclose(weight, 0, abs_tol=1e-9) else weight
 
     def velocity_rows(self, batch: int) -> int:
         return math.floor(self.equal_ratio * batch)

@@ -93,7 +93,7 @@ def _facts(description: Mapping[str, Any]) -> list[tuple[str, str]]:
     versions = description.get("versions")
     listed = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else NOT_RECORDED
     dirty = ", with changes that are not in it" if description.get("dirty") else ""
-    return [
+    facts = [
         ("typed as", of("started_by")),
         ("started", of("started_at")),
         ("commit", of("commit") + dirty),
@@ -104,6 +104,21 @@ def _facts(description: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("data digest", of("data_digest")),
         ("config digest", of("config_digest")),
     ]
+    facts += [("training went on", _circumstances(session)) for session in _listed(description.get("sessions"))[1:]]
+    measurements = description.get("measurements")
+    for protocol, measured in sorted(measurements.items()) if isinstance(measurements, Mapping) else ():
+        facts.append((f"measured, {protocol}", f"{_circumstances(measured)}: {measured.get('command', NOT_RECORDED)}"))
+    return facts
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _circumstances(record: Mapping[str, Any]) -> str:
+    """When, at which commit, on which device."""
+    dirty = ", with changes that are not in it" if record.get("dirty") else ""
+    return f"{record.get('started_at')}, commit {record.get('commit')}{dirty}, {record.get('device')}"
 
 
 def _toml(config: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ COST = {
     "sample_images_per_second": "sampling",
     "latency_ms": "latency",
     "train_peak_bytes": "peak memory",
+    "train_added_bytes": "memory added",
     "train_seconds": "training time",
     "parameters": "parameters",
     "forward_macs": "forward pass",
@@ -68,8 +69,8 @@ def _memory(protocol: str, descriptions: Descriptions) -> str:
     """Which memory the peak is of, as the protocol's conditions say."""
     known = {d.get("protocols", {}).get(protocol, {}).get("memory", "") for d in descriptions.values()}
     texts = {
-        "resident": "Peak memory: resident memory of the whole process, torch itself included. ",
-        "device": "Peak memory: device memory that torch allocated. ",
+        "resident": "Memory: resident, of the whole process; added: what training put on top of it. ",
+        "device": "Memory: on the device, as torch allocated it. ",
     }
     return "".join(text for kind, text in texts.items() if kind in known)
 

@@ -39,8 +39,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Any) -> tuple[Roo
     root = Root(tmp_path_factory.mktemp("finished"))
     suite = tiny_suite(methods=("soflow", "meanflow", "flow_matching"))
     for run in suite.runs():
-        pipeline.run_one(run, suite, root, digits, pipeline.Stages(), pipeline.Hooks())
+        pipeline.run_one(pipeline.Job(config=run, suite=suite, root=root, dataset=digits), pipeline.Stages())
     return root, suite.runs(), suite
+
+
+def one_run(suite: Suite, root: Path, dataset: Any, stages: pipeline.Stages | None = None, **hooks: Any) -> None:
+    """The pipeline on the first run of a suite."""
+    job = pipeline.Job(config=suite.runs()[0], suite=suite, root=Root(root), dataset=dataset, hooks=pipeline.Hooks(**hooks))
+    pipeline.run_one(job, stages or pipeline.Stages())
 
 
 @pytest.fixture

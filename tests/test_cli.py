@@ -17,6 +17,7 @@ from bench.cli import app
 from bench.config import RunConfig, Suite
 from bench.store import Root
 from conftest import TINY, tiny_suite
+from pictures import make_tree, own_cache
 
 Finished = tuple[Root, list[RunConfig], Suite]
 VERBS = ("run", "train", "eval", "sample", "speed", "table", "report", "list", "config")
@@ -35,7 +36,7 @@ def mistake(result: Result) -> str:
     assert result.exit_code == 2, result.output
     lines = result.stderr.strip().splitlines()
     assert len(lines) >= 3
-    assert any(line.startswith("Allowed: ") for line in lines)
+    assert any(line.strip().startswith("Allowed: ") for line in lines)
     assert "Traceback" not in result.output
     return result.stderr
 
@@ -171,6 +172,69 @@ def test_an_unknown_option_is_a_mistake() -> None:
 def test_steps_that_a_sampler_can_not_take(finished: Finished) -> None:
     root, runs, _ = finished
     assert mistake(bench("sample", runs[0].name, "--root", str(root.path), "--device", "cuda:77"))
+
+
+def test_a_command_that_would_make_another_run_is_refused(tmp_path: Path) -> None:
+    words = ["run", "soflow", "--dry-run", "--root", str(tmp_path)]
+    name = re.findall(r"would run (\S+):", bench(*words).stdout)[0]
+    assert bench(*words, "--expect", name).exit_code == 0
+    assert name in mistake(bench(*words, "--expect", name, "--set", "train.learning_rate=0.5"))
+
+
+def test_a_run_that_is_refused_does_not_stop_the_others(tmp_path: Path) -> None:
+    words = ["run", "soflow", "flow_matching", "--root", str(tmp_path), *SETTINGS, "--set", "run.epochs=0.1"]
+    assert bench(*words).exit_code == 0
+    root = Root(tmp_path)
+    locked, other = (run.name for run in tiny_suite("run.epochs=0.1", methods=("soflow", "flow_matching")).runs())
+    root.result_file(other).unlink()
+    with root.run(locked).locked():
+        result = bench(*words)
+    assert result.exit_code == 2
+    assert "in use by another process" in result.stderr
+    assert root.result_file(other).is_file()
+
+
+def test_runs_are_scored_where_their_data_moved_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_cache(tmp_path, monkeypatch)
+    make_tree(tmp_path / "here" / "photos", {"cat": 4, "dog": 4})
+    monkeypatch.chdir(tmp_path / "here")
+    settings = ["--dataset", "image_folder", *SETTINGS, "--set", "datasets.image_folder.size=8", "--root", str(tmp_path)]
+    assert bench("train", "soflow", *settings, "--set", "datasets.image_folder.folder=photos").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    assert bench("eval", "--samples", "8", "--root", str(tmp_path)).exit_code == 0, "from another directory"
+    (tmp_path / "here" / "photos").rename(tmp_path / "moved")
+    words = ["eval", "--samples", "9", "--root", str(tmp_path)]
+    assert "does not exist" in mistake(bench(*words))
+    assert bench(*words, "--set", "datasets.image_folder.folder=moved").exit_code == 0
+
+
+def test_no_number_is_cut_on_a_narrow_terminal(finished: Finished) -> None:
+    import json
+
+    root = ["--root", str(finished[0].path)]
+    for kind in ("quality", "cost"):
+        text = bench("table", kind, *root).stdout
+        assert "…" not in text
+        markdown = bench("table", kind, "--format", "markdown", *root).stdout
+        for number in re.findall(r"\b\d[\d,.]*\d\b", " ".join(line for line in markdown.splitlines() if line.startswith("| "))):
+            assert number in text, number
+    assert json.loads(bench("table", "--format", "json", *root).stdout)
+
+
+def test_a_scratch_method_runs_through_to_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import methods
+
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    source = Path(methods.__path__[0]) / "flow_matching.py"
+    (folder / "scratch_method.py").write_text(source.read_text().replace('time: str = "uniform"', 'time: str = "logit_normal"'))
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
+    root = ["--root", str(tmp_path)]
+    assert bench("train", "scratch_method", *SETTINGS, *root).exit_code == 0
+    assert bench("eval", "--samples", "16", *root).exit_code == 0
+    assert "scratch_method" in bench("table", *root).stdout
+    assert "scratch_method" in Path(bench("report", *root).stdout.strip()).read_text()
+    sys.modules.pop("methods.scratch_method")
 
 
 # Interrupted from outside

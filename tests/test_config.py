@@ -78,8 +78,11 @@ def test_images_are_epochs_in_whole_batches() -> None:
 def test_the_resolved_copy_is_a_bench_toml(tmp_path: Path) -> None:
     run = tiny_suite("methods.soflow.start_time=[0.5, 0.5]", "run.seed=7").runs()[0]
     path = tmp_path / "config.toml"
-    path.write_text(run.as_toml())
-    assert config.load(path, {}).runs() == [run]
+    suite = tiny_suite("eval.samples=5", "run.seed=7")
+    path.write_text(run.as_toml(suite))
+    again = config.load(path, {})
+    assert again.runs() == [run]
+    assert (again.eval, again.speed) == (suite.eval, suite.speed)
 
 
 def test_the_command_in_the_provenance_makes_the_same_run() -> None:
@@ -116,6 +119,12 @@ def suite_of(command: str) -> Suite:
         ("run.epochs=nan", "run.epochs = nan", "finite number"),
         ("run.seeds=0", "run.seeds = 0", "greater than 0"),
         ("run.seed=-1", "run.seed = -1", "greater than or equal to 0"),
+        ("run.seed=99999999999999999999", "run.seed = 99999999999999999999", "less than"),
+        ("run.methods=[]", "run.methods = []", "at least 1 item"),
+        ("methods.sofow.p=1", "Unknown method in [methods] 'sofow' (did you mean 'soflow'?)", "flow_matching, meanflow"),
+        ("methods.meanflow.p=-1", "meanflow with p = -1", "p >= 0"),
+        ("eval.extra_steps.flowmatching=[3]", "Unknown method in [eval.extra_steps] 'flowmatching'", "flow_matching"),
+        ("datasets.digitz.size=2", "Unknown data set in [datasets] 'digitz' (did you mean 'digits'?)", "gaussian"),
         ("train.batch=0", "train.batch = 0", "greater than or equal to 2"),
         ("train.batch=1.5", "train.batch = 1.5", "valid integer"),
         ("train.learning_rate=0", "train.learning_rate = 0", "greater than 0"),
@@ -150,6 +159,7 @@ def test_a_mistake_gets_three_parts(setting: str, given: str, allowed: str) -> N
         ("run = 3", "run = 3"),
         ("[run]\nmethods = 3", "run.methods = 3"),
         ("[preset.gaussian.train]\nbacth = 3", "Unknown key 'train.bacth'"),
+        ("[preset.digitz.train]\nbatch = 3", "Unknown data set in [preset] 'digitz'"),
         ("[methods]\nsoflow = 3", "methods.soflow = 3"),
         ("[eval]\nextra_steps = 3", "eval.extra_steps = 3"),
     ],
@@ -178,3 +188,17 @@ def test_a_setting_that_is_not_toml_is_text() -> None:
 def test_run_names_are_safe_as_folders() -> None:
     config_ = tiny_suite().runs()[0]
     assert "/" not in RunConfig.model_copy(config_, update={"net": "XL/2"}).name
+
+
+def test_two_spellings_of_a_number_are_one_run() -> None:
+    assert tiny_suite("methods.soflow.p=1").runs() == tiny_suite("methods.soflow.p=1.0").runs()
+    assert tiny_suite("methods.soflow.start_time=[0, 1]").runs() == tiny_suite("methods.soflow.start_time=[0.0, 1.0]").runs()
+
+
+def test_a_folder_is_kept_whole() -> None:
+    (run,) = tiny_suite("run.dataset=image_folder", "datasets.image_folder.folder=2024").runs()
+    assert run.dataset_options["folder"] == str(Path("2024").resolve())
+    suite = tiny_suite(
+        "run.dataset=image_folder", 'datasets.image_folder.folder="f\u00f6tos \U0001f600"', "run.epochs=0.1234567"
+    )
+    assert suite_of(provenance.command(suite.runs()[0], suite)).runs() == suite.runs()

@@ -71,7 +71,7 @@ MUTANTS: dict[str, tuple[str, list[tuple[str, str, str]], Any, dict[str, Any]]] 
     "meanflow: t and r swapped when sampling": (
         "meanflow", [("meanflow", "net(x, t, r, label)", "net(x, r, t, label)")], oracles.check_meanflow_sampler, {}),
     "meanflow: guidance sign": (
-        "meanflow", [("meanflow", "return 1 - self.omega - self.kappa", "return self.omega + self.kappa - 1")],
+        "meanflow", [("meanflow", "weight = 1 - self.omega - self.kappa", "weight = self.omega + self.kappa - 1")],
         transcription.check_meanflow, {}),
     "meanflow: guided outside the interval": (
         "meanflow", [("meanflow", "(draw.t >= low) & (draw.t <= high) & ", "")], transcription.check_meanflow, {}),
@@ -108,6 +108,9 @@ MUTANTS: dict[str, tuple[str, list[tuple[str, str, str]], Any, dict[str, Any]]] 
         "soflow", [("soflow", "x_l = x_t + v *", "x_l = x_t - v *")], oracles.check_soflow_quotient, {}),
     "soflow: x_l is x_t": (
         "soflow", [("soflow", "x_l = x_t + v *", "x_l = x_t + 0 * v *")], oracles.check_soflow_quotient, {}),
+    "soflow: t and s swapped in the loss": (
+        "soflow", [("soflow", "net(x_t, draw.t, draw.s, given)", "net(x_t, draw.s, draw.t, given)")],
+        transcription.check_soflow, {}),
     "soflow: t and s swapped": (
         "soflow", [("soflow", "expand(b, x) * net(x, t, s, label)", "expand(b, x) * net(x, s, t, label)")],
         oracles.check_soflow_sampler, {}),

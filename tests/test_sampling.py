@@ -1,6 +1,8 @@
 """Sampling and scoring: the same images for any batch size, exactly n of them, rows that say under what conditions."""
 
+import dataclasses
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import checkpoint, evaluate, extractors, metrics, pipeline, rows, sample
+from bench import checkpoint, evaluate, extractors, metrics, pipeline, rows, sample, speed
 from bench.config import Eval, RunConfig, Suite
+from bench.errors import BenchError, RunFailed
 from bench.store import Root
+from conftest import one_run, tiny_suite
 
 Finished = tuple[Root, list[RunConfig], Suite]
 CPU = torch.device("cpu")
@@ -67,7 +71,8 @@ def test_scores_do_not_depend_on_the_batch_size(finished: Finished, digits: Any,
     model, extractor = model_of(finished, "meanflow"), extractors.load("digits", shape=digits.shape)
     scores = []
     for batch in (7, 100):
-        found, _ = evaluate.evaluate(model, digits, extractor, Eval(samples=100, batch=batch, steps=(1, 2)), tmp_path)
+        settings = Eval(samples=100, batch=batch, steps=(1, 2))
+        found = evaluate.evaluate(model, digits, extractor, settings, references=tmp_path)
         scores.append({(row.metric, row.steps): row.value for row in found})
     for key, value in scores[0].items():
         assert value == pytest.approx(scores[1][key], rel=1e-3), key
@@ -128,9 +133,8 @@ def test_a_count_that_the_sampler_can_not_take_is_a_skipped_row(finished: Finish
     heun = type(model.method)(num_classes=10, sampler="heun")  # type: ignore[call-arg]
     extractor = extractors.load("digits", shape=digits.shape)
     settings = Eval(samples=16, steps=(1, 2), extra_steps={})
-    found, _ = evaluate.evaluate(
-        sample.Model(heun, model.net, model.config, model.shape, 10, model.images, CPU), digits, extractor, settings, tmp_path
-    )
+    model = dataclasses.replace(model, method=heun)
+    found = evaluate.evaluate(model, digits, extractor, settings, references=tmp_path)
     by_steps = {row.steps: row for row in found if row.metric == "frechet_distance"}
     assert by_steps[1].status == "skipped"
     assert by_steps[1].value is None
@@ -156,7 +160,80 @@ def test_running_again_repeats_nothing_until_asked(finished: Finished, digits: A
     file = root.result_file(runs[0].name)
     before = file.read_bytes()
     said: list[str] = []
-    pipeline.run_one(runs[0], suite, root, digits, pipeline.Stages(), pipeline.Hooks(say=said.append))
+    one_run(suite, root.path, digits, say=said.append)
     assert file.read_bytes() == before
     assert len(said) == 3
     assert all("already" in line for line in said)
+
+
+# What is asked for later, and what goes wrong later
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Path:
+    """A root of its own with the finished runs."""
+    shutil.copytree(finished[0].path, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_another_seed_or_step_count_is_measured(copied: Path, digits: Any, finished: Finished) -> None:
+    _, runs, _ = finished
+    suite = tiny_suite("eval.seed=5", "eval.steps=[1,2,3]")
+    one_run(suite, copied, digits)
+    frame, _ = rows.read_file(Root(copied).result_file(runs[0].name))
+    found = frame[frame["metric"] == "frechet_distance"]
+    assert set(zip(found["sample_seed"], found["steps"], strict=True)) == {(0, 1), (0, 2), (5, 1), (5, 2), (5, 3)}
+    assert set(frame.loc[frame["metric"] == "latency_ms", "steps"]) == {1, 2, 3}
+
+
+def test_later_measurements_keep_the_provenance_of_the_earlier(copied: Path, digits: Any, finished: Finished) -> None:
+    file = Root(copied).result_file(finished[1][0].name)
+    _, before = rows.read_file(file)
+    one_run(tiny_suite("eval.samples=32"), copied, digits, pipeline.Stages(speed=False), started_by="typed later")
+    frame, after = rows.read_file(file)
+    assert after["command"] == before["command"]
+    assert before["measurements"].items() <= after["measurements"].items()
+    (new,) = after["measurements"].keys() - before["measurements"].keys()
+    assert after["measurements"][new]["started_by"] == "typed later"
+    assert "eval.samples=32" in after["measurements"][new]["command"]
+    assert set(frame["protocol"]) == set(after["measurements"]) == set(after["protocols"])
+
+
+@pytest.mark.parametrize(("stage", "broken"), [("evaluation", (evaluate, "evaluate")), ("speed", (speed, "measure_apart"))])
+def test_a_failure_after_training_leaves_the_run_trained(
+    copied: Path, digits: Any, finished: Finished, monkeypatch: Any, stage: str, broken: tuple[Any, str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    run = Root(copied).run(finished[1][0].name)
+    monkeypatch.setattr(*broken, fail)
+    with pytest.raises(RunFailed, match="out of memory"):
+        one_run(tiny_suite(), copied, digits, pipeline.Stages(again=True))
+    monkeypatch.undo()
+    assert run.read_status()["state"] == "finished"
+    frame, _ = rows.read_file(Root(copied).result_file(run.name))
+    assert frame.loc[frame["status"] == "failed", "metric"].tolist() == [stage]
+    said: list[str] = []
+    one_run(tiny_suite(), copied, digits, pipeline.Stages(again=True), say=said.append)
+    assert "is trained already" in said[0]
+    assert set(rows.read_file(Root(copied).result_file(run.name))[0]["status"]) == {"ok"}
+
+
+def test_images_that_are_not_finite_fail_instead_of_turning_black(finished: Finished, digits: Any, tmp_path: Path) -> None:
+    model = model_of(finished, "soflow")
+    with torch.no_grad():
+        model.net.final_layer.linear.bias.fill_(float("nan"))
+    with pytest.raises(RunFailed, match="images 0 to 7 at 1 steps are not finite"):
+        images_of(model, digits, 1, samples=8, batch=8)
+    extractor = extractors.load("digits", shape=digits.shape)
+    found = evaluate.evaluate(model, digits, extractor, Eval(samples=8, steps=(1,), extra_steps={}), references=tmp_path)
+    assert {row.status for row in found if row.steps} == {"failed"}
+
+
+def test_other_data_is_refused(copied: Path, digits: Any) -> None:
+    class Other(type(digits)):  # type: ignore[misc]
+        digest = "other"
+
+    with pytest.raises(BenchError, match="was trained on other data"):
+        one_run(tiny_suite(), copied, Other())

@@ -1,11 +1,13 @@
 """Costs: counted, not guessed; measured apart; no assertion on times."""
 
+import os
 from typing import Any
 
 import pytest
 import torch
 
 from bench import dit, speed
+from bench.errors import BenchError, RunFailed
 from conftest import tiny_run, tiny_suite
 
 CPU = torch.device("cpu")
@@ -13,10 +15,12 @@ CPU = torch.device("cpu")
 
 def test_every_row_says_what_it_measured(digits: Any) -> None:
     suite = tiny_suite()
-    rows, protocol = speed.measure(tiny_run(), digits, suite.speed, suite.eval, CPU, 1824)
+    rows = speed.measure(tiny_run(), digits, suite, CPU, 1824)
+    protocol = speed.make_protocol(tiny_run(), suite.speed, CPU)
     found = {(row.metric, row.steps): row for row in rows}
     assert set(found) == {
-        ("train_images_per_second", None), ("train_peak_bytes", None), ("parameters", None), ("forward_macs", None),
+        ("train_images_per_second", None), ("train_peak_bytes", None), ("train_added_bytes", None),
+        ("parameters", None), ("forward_macs", None),
         ("forward_equivalents", None), ("sample_images_per_second", 1), ("sample_images_per_second", 2), ("latency_ms", 1),
         ("latency_ms", 2),
     }  # fmt: skip
@@ -55,8 +59,8 @@ def test_measuring_changes_no_random_state(digits: Any) -> None:
     suite = tiny_suite()
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    speed.measure(tiny_run(), digits, suite.speed, suite.eval, CPU, 0)
-    speed.expected_seconds(tiny_run(), digits, CPU)
+    speed.measure(tiny_run(), digits, suite, CPU, 0)
+    speed.expected_seconds(tiny_run(), digits, suite, CPU)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -65,3 +69,25 @@ def test_another_batch_is_another_protocol() -> None:
     a = speed.make_protocol(tiny_run(), suite.speed, CPU)
     b = speed.make_protocol(tiny_run("train.batch=64"), suite.speed, CPU)
     assert a.id != b.id
+
+
+def test_what_goes_wrong_in_the_other_process_arrives_here() -> None:
+    suite = tiny_suite("run.dataset=image_folder", 'datasets.image_folder.folder="nowhere at all"')
+    with pytest.raises(BenchError, match="nowhere at all"):
+        speed.measure_apart(suite.runs()[0], suite, 0)
+
+
+def test_a_killed_measurement_fails_instead_of_hanging(monkeypatch: Any) -> None:
+    monkeypatch.setattr(speed, "_measure_in_child", die)
+    with pytest.raises(RunFailed, match="ended with code 7"):
+        speed.measure_apart(tiny_run(), tiny_suite(), 0)
+
+
+def die(*_: Any) -> None:
+    os._exit(7)
+
+
+def test_a_count_that_can_not_be_sampled_is_a_skipped_row(digits: Any) -> None:
+    suite = tiny_suite('methods.flow_matching.sampler="heun"', methods=("flow_matching",))
+    rows = speed.measure(suite.runs()[0], digits, suite, CPU, 0)
+    assert {row.steps for row in rows if row.status == "skipped"} == {1}

@@ -17,8 +17,9 @@ from bench import checkpoint, datasets, evaluate, extractors, pipeline, rows, sa
 from bench.config import Loop, RunConfig
 from bench.errors import BenchError, Interrupted, RunFailed
 from bench.store import Root, RunDirectory
-from conftest import tiny_run, tiny_suite
+from conftest import one_run, tiny_run, tiny_suite
 
+TRAIN_ONLY = pipeline.Stages(evaluate=False, speed=False)
 LOOP = Loop(device="cpu", save_seconds=1e9, log_images=320)
 
 
@@ -55,7 +56,7 @@ def test_a_stopped_run_ends_with_the_same_bits_and_the_same_log(tmp_path: Path, 
     train.train(config, digits, whole, LOOP)
     for images in (32, 480, 960):  # after the first step, between two lines of the log, and at one
         with pytest.raises(Interrupted):
-            train.train(config, digits, stopped, LOOP, stop_at(images))
+            train.train(config, digits, stopped, LOOP, watch=stop_at(images))
         assert stopped.read_status() | {"updated_at": ""} == {
             "format": 1, "state": "stopped", "images": images, "total": 1824, "reason": "interrupted", "updated_at": ""
         }  # fmt: skip
@@ -69,14 +70,15 @@ def test_scoring_and_drawing_in_between_change_nothing(tmp_path: Path, digits: A
     config, suite = tiny_run(), tiny_suite()
     whole, disturbed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "disturbed")
     train.train(config, digits, whole, LOOP)
+    extractor = extractors.load("digits", shape=digits.shape)
     model = sample.load_model(checkpoint.load_snapshot(whole.newest_snapshot()), torch.device("cpu"))  # type: ignore[arg-type]
 
     def disturb(done: int, _: int) -> None:
         torch.randn(3)  # the global generator
         if done % 640 == 0:
-            evaluate.evaluate(model, digits, extractors.load("digits", shape=digits.shape), suite.eval, tmp_path / "refs")
+            evaluate.evaluate(model, digits, extractor, suite.eval, references=tmp_path / "refs")
 
-    train.train(config, digits, disturbed, LOOP, disturb)
+    train.train(config, digits, disturbed, LOOP, watch=disturb)
     assert_same_bits(weights(whole), weights(disturbed))
 
 
@@ -94,7 +96,8 @@ def train_in_child(root: Path, config: RunConfig, started: Any) -> None:
     torch.set_num_threads(1)
     suite = tiny_suite("loop.save_seconds=0.01", "loop.log_images=640")
     hooks = pipeline.Hooks(watch=lambda *_: started.set())
-    pipeline.run_one(config, suite, Root(root), datasets.load("digits"), pipeline.Stages(evaluate=False, speed=False), hooks)
+    job = pipeline.Job(config=config, suite=suite, root=Root(root), dataset=datasets.load("digits"), hooks=hooks)
+    pipeline.run_one(job, TRAIN_ONLY)
 
 
 def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path: Path) -> None:
@@ -107,12 +110,15 @@ def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path: Path) -> None:
         started = context.Event()
         child = context.Process(target=train_in_child, args=(tmp_path / "killed", config, started))
         child.start()
-        assert started.wait(120)
         if kills == 20:
             child.join(240)
             assert child.exitcode == 0
             break
-        time.sleep(moments.uniform(0, 0.12))
+        if kills % 4:
+            assert started.wait(120)
+            time.sleep(moments.uniform(0, 0.12))
+        else:  # at any moment of the start
+            time.sleep(moments.uniform(0, 1.5))
         assert child.is_alive(), "it finished before it could be killed: train longer"
         child.kill()
         child.join()
@@ -144,24 +150,25 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_a_failed_row(tmp_path: Path,
 
     monkeypatch.setattr(step.Step, "__call__", diverge)
     with pytest.raises(RunFailed, match="stopped being finite before 320 images"):
-        pipeline.run_one(config, suite, root, digits, pipeline.Stages(), pipeline.Hooks())
-    assert root.run(config.name).read_status()["state"] == "failed"
+        one_run(suite, tmp_path, digits)
+    status = root.run(config.name).read_status()
+    assert (status["state"], status["images"], status["total"]) == ("failed", 288, 1824)
     assert [p.stem for p in checkpoint.state_files(root.run(config.name).state)] == ["000000000288", "000000000256"]
     frame, _ = rows.read(root.results)
     assert frame[["metric", "status"]].values.tolist() == [["training", "failed"]]
     assert "finite" in frame["reason"][0]
     # Mended, the same command goes on from the good state, and the failed row is gone.
     monkeypatch.setattr(step.Step, "__call__", whole)
-    pipeline.run_one(config, suite, root, digits, pipeline.Stages(evaluate=False, speed=False), pipeline.Hooks())
+    one_run(suite, tmp_path, digits, TRAIN_ONLY)
     assert rows.read(root.results)[0].empty
-    pipeline.run_one(config, suite, root, digits, pipeline.Stages(speed=False), pipeline.Hooks())
+    one_run(suite, tmp_path, digits, pipeline.Stages(speed=False))
     assert set(rows.read(root.results)[0]["status"]) == {"ok"}
 
 
 def test_a_full_disk_keeps_the_last_state(tmp_path: Path, digits: Any, monkeypatch: Any) -> None:
     run, config = RunDirectory(tmp_path / "run"), tiny_run()
     with pytest.raises(Interrupted):
-        train.train(config, digits, run, LOOP, stop_at(320))
+        train.train(config, digits, run, LOOP, watch=stop_at(320))
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -180,12 +187,14 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path, digits: An
     run, config = RunDirectory(tmp_path / "run"), tiny_run()
     for images in (320, 640):
         with pytest.raises(Interrupted):
-            train.train(config, digits, run, LOOP, stop_at(images))
+            train.train(config, digits, run, LOOP, watch=stop_at(images))
     newest, before = checkpoint.state_files(run.state)
     newest.write_bytes(newest.read_bytes()[:-100])  # cut short
-    train.train(config, digits, run, LOOP)
+    said: list[str] = []
+    train.train(config, digits, run, LOOP, say=said.append)
     assert f"training from {int(before.stem):,} images" in run.text_log.read_text()
     assert "trying the state before it" in run.text_log.read_text()
+    assert "trying the state before it" in said[0], "a person is told, too"
     train.train(config, digits, RunDirectory(tmp_path / "whole"), LOOP)
     assert_same_bits(weights(run), weights(RunDirectory(tmp_path / "whole")))
 
@@ -193,7 +202,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path, digits: An
 def test_no_whole_state_is_an_error_not_a_new_start(tmp_path: Path, digits: Any) -> None:
     run, config = RunDirectory(tmp_path / "run"), tiny_run()
     with pytest.raises(Interrupted):
-        train.train(config, digits, run, LOOP, stop_at(320))
+        train.train(config, digits, run, LOOP, watch=stop_at(320))
     (state,) = checkpoint.state_files(run.state)
     data = bytearray(state.read_bytes())
     data[-1] ^= 1  # one bit
@@ -205,7 +214,7 @@ def test_no_whole_state_is_an_error_not_a_new_start(tmp_path: Path, digits: Any)
 def test_a_state_of_other_data_is_refused(tmp_path: Path, digits: Any) -> None:
     run, config = RunDirectory(tmp_path / "run"), tiny_run()
     with pytest.raises(Interrupted):
-        train.train(config, digits, run, LOOP, stop_at(320))
+        train.train(config, digits, run, LOOP, watch=stop_at(320))
 
     class Other(type(digits)):  # type: ignore[misc]
         digest = "other"

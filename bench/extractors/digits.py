@@ -52,7 +52,7 @@ class Extractor:
             raise BenchError(
                 f"Extractor digits on images of {'x'.join(map(str, shape))} (channels x height x width)",
                 "1x8x8, the handwritten digits",
-                "Use `--extractor pixels`, which takes any image, or `--dataset digits`.",
+                "Use --set eval.extractor=pixels, which takes any image, or --dataset digits.",
             )
         self.device = device
         self.net = Classifier().eval().requires_grad_(False)
