@@ -2,7 +2,7 @@
 
     snapshot = train(config, dataset, run, loop)      # the caller holds run.locked()
 
-Goes on from the run's last state, on a CPU to the same bits as if it had never stopped.
+Goes on from the run's last state; on a CPU with as many threads, to the same bits as if it had never stopped.
 """
 
 import json
