@@ -26,7 +26,7 @@ def test_every_row_says_what_it_measured(digits: Any) -> None:
     }  # fmt: skip
     for row in rows:
         assert row.value is not None
-        assert row.value > 0
+        assert row.value > 0 or row.metric == "train_added_bytes"  # this process may have had the room already
         assert row.protocol == protocol.id
     assert found["train_images_per_second", None].n >= speed.MIN_ROUNDS  # type: ignore[operator]
     assert protocol.conditions["memory"] == "resident"
