@@ -101,7 +101,7 @@ def train_in_child(root: Path, config: RunConfig, started: Any) -> None:
 
 
 def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    config = tiny_run("run.epochs=16")
+    config = tiny_run("run.epochs=30")  # longer than all the kills leave time for
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.pipeline", "sklearn.datasets"])
     moments = random.Random(0)
