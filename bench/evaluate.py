@@ -1,6 +1,6 @@
 """A snapshot -> samples -> features -> rows: Frechet distance, KID and class accuracy at each number of steps.
 
-rows, protocol = evaluate(model, dataset, extractor, settings, references, run_name)
+rows = evaluate(model, dataset, extractor, settings, references=root.references)
 """
 
 import io

@@ -53,7 +53,7 @@ def print_table(table: "Table") -> None:
         grid.add_column(escape(head), overflow="fold")  # a long name wraps; a number is never cut
         for i in columns:
             text = escape(table.columns[i].steps_text or table.columns[i].metric_text)
-            grid.add_column(text, justify="right", no_wrap=True, min_width=cell_width(table, i) - 2)
+            grid.add_column(text, justify="right", no_wrap=True)
         for line in table.lines:
             name = f"{line.name}, {line.seeds_text} seeds" if len(seeds) > 1 else line.name
             texts = [f"[bold green]{escape(c.text)}[/bold green]" if c.best else escape(c.text) for c in line.cells]

@@ -71,7 +71,7 @@ def sum_px(x: Tensor) -> Tensor:
 
 
 def adaptive_weight(square: Tensor, p: float, eps: float) -> Tensor:
-    """1 / (square + eps)^p, without gradient (MeanFlow eq. 22, after Geng et al. 2024)."""
+    """1 / (square + eps)^p, without gradient (MeanFlow's adaptive loss weight)."""
     return (square.detach() + eps).pow(-p)
 
 

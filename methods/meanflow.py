@@ -28,7 +28,7 @@ class Method:
     equal_ratio: float = 0.75  # share of rows with r = t (Table 1a: 25 % of r < t)
     p: float = 1.0  # power of the adaptive weight (Table 1e)
     eps: float = 0.01  # its floor, beside the SUM of squares over an image
-    omega: float = 1.0  # weight of the conditional velocity in the guided one (eq. 21)
+    omega: float = 1.0  # weight of the conditional velocity in the guided one (Table 1f)
     kappa: float = 0.5  # weight of the network's own; effective guidance is omega / (1 - kappa)
     guidance_interval: tuple[float, float] = (0.0, 1.0)  # times t at which the velocity is guided
     label_drop: float = 0.1  # probability that a row is trained without its label
@@ -83,7 +83,7 @@ class Method:
         return net(x_t, draw.t, draw.r, label) - self._identity(net, x_t, draw.t, draw.r, label, v)
 
     def loss(self, net: Network, x0: Tensor, label: Tensor, draw: Draw) -> dict[str, Tensor]:
-        """S / sg(S + eps)^p with S = sum_px (u - sg(target))^2 (eq. 9-11, 22).
+        """S / sg(S + eps)^p with S = sum_px (u - sg(target))^2: the identity as a regression, adaptively weighted.
 
         A perfect network's "mse" is not zero: the target holds one sample's velocity, not the marginal one.
         """
@@ -102,7 +102,7 @@ class Method:
 
     @torch.no_grad()
     def _guide(self, net: Network, x_t: Tensor, v: Tensor, label: Tensor, draw: Draw, u: Tensor) -> Tensor:
-        """v~ = omega v + (1 - omega - kappa) u(x_t, t, t | null) + kappa u(x_t, t, t | label) (eq. 21).
+        """v~ = omega v + (1 - omega - kappa) u(x_t, t, t | null) + kappa u(x_t, t, t | label).
 
         `u` (n, C, H, W) is the network's output on the rows r = t, where it is the conditional velocity already.
         """

@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, exit codes, messages in three parts, no traceback."""
 
+import io
 import os
 import re
 import signal
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from bench import checkpoint
+from bench import checkpoint, show
 from bench.cli import app
 from bench.config import RunConfig, Suite
+from bench.rows import read
 from bench.store import Root
 from conftest import TINY, tiny_suite
 from pictures import make_tree, own_cache
+from reports import tables
 
 Finished = tuple[Root, list[RunConfig], Suite]
 VERBS = ("run", "train", "eval", "sample", "speed", "table", "report", "list", "config")
@@ -219,6 +223,18 @@ def test_no_number_is_cut_on_a_narrow_terminal(finished: Finished) -> None:
         for number in re.findall(r"\b\d[\d,.]*\d\b", " ".join(line for line in markdown.splitlines() if line.startswith("| "))):
             assert number in text, number
     assert json.loads(bench("table", "--format", "json", *root).stdout)
+
+
+def test_a_long_name_wraps_before_a_number_is_cut(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, _ = read(finished[0].results)
+    frame["method"] = frame["method"] + "_" + "x" * 90
+    page = io.StringIO()
+    monkeypatch.setattr(show, "out", Console(width=80, file=page, highlight=False))
+    for table in tables.quality(frame) + tables.cost(frame):
+        show.print_table(table)
+        for line in table.lines:
+            assert all(cell.text in page.getvalue() for cell in line.cells)
+    assert "…" not in page.getvalue()
 
 
 def test_a_scratch_method_runs_through_to_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,8 +178,9 @@ def copied(finished: Finished, tmp_path: Path) -> Path:
 
 def test_another_seed_or_step_count_is_measured(copied: Path, digits: Any, finished: Finished) -> None:
     _, runs, _ = finished
-    suite = tiny_suite("eval.seed=5", "eval.steps=[1,2,3]")
-    one_run(suite, copied, digits)
+    one_run(tiny_suite("eval.seed=5"), copied, digits)  # the same steps: only the seed is new
+    assert 5 in set(rows.read_file(Root(copied).result_file(runs[0].name))[0]["sample_seed"])
+    one_run(tiny_suite("eval.seed=5", "eval.steps=[1,2,3]"), copied, digits)
     frame, _ = rows.read_file(Root(copied).result_file(runs[0].name))
     found = frame[frame["metric"] == "frechet_distance"]
     assert set(zip(found["sample_seed"], found["steps"], strict=True)) == {(0, 1), (0, 2), (5, 1), (5, 2), (5, 3)}

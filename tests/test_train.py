@@ -89,6 +89,19 @@ def test_seeds_give_different_runs(tmp_path: Path, digits: Any) -> None:
     assert not torch.equal(weights(one)["final_layer.linear.weight"], weights(two)["final_layer.linear.weight"])
 
 
+def test_every_step_has_draws_of_its_own(tmp_path: Path, digits: Any, monkeypatch: Any) -> None:
+    whole, seen = step.Step.__call__, []
+
+    def note(self: step.Step, x0: Tensor, label: Tensor, draw: Any, images: int) -> Any:
+        seen.append((float(draw.noise.sum()), float(draw.t.sum())))
+        return whole(self, x0, label, draw, images)
+
+    monkeypatch.setattr(step.Step, "__call__", note)
+    train.train(tiny_run("run.epochs=0.2"), digits, RunDirectory(tmp_path / "run"), LOOP)
+    assert len(seen) > 5
+    assert len({noise for noise, _ in seen}) == len({t for _, t in seen}) == len(seen)
+
+
 # Killed at any moment
 
 

@@ -17,7 +17,7 @@ SHA256 = "bcd6e52c0650b3ee6a110dee2ed1ae84566f609343a584e0ce6a91972f60d5dc"
 
 
 class Classifier(nn.Module):
-    """8x8 grey images in [-1, 1] -> 64 features -> 10 classes. About 76 thousand parameters."""
+    """8x8 grey images in [-1, 1] -> 64 features -> 10 classes. 56,394 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
