@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import BenchError, suggestion, unknown
 
@@ -26,6 +26,7 @@ SHIPPED = Path(__file__).resolve().parent.parent / "bench.toml"
 Count = Annotated[int, Field(gt=0, lt=2**53)]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 class Section(BaseModel):
@@ -65,7 +66,11 @@ class Eval(Section):
     extra_steps: dict[str, tuple[Count, ...]] = {"flow_matching": (64,)}
     label_rule: Literal["random", "balanced"] = "random"
     seed: Seed = 0
-    extractor: str = "auto"
+    seeds: Annotated[int, Field(gt=0, le=1000)] = 3
+    extractor: Annotated[Names, Field(min_length=1)] = ("auto",)
+    metrics: Annotated[Names, Field(min_length=1)] = ("auto",)
+    reference: str = "data"
+    quantiser: Literal["127.5x+128", "127.5x+127.5"] = "127.5x+128"
 
 
 class Speed(Section):
@@ -83,6 +88,7 @@ class Suite(Section):
     speed: Speed = Speed()
     methods: dict[str, dict[str, Any]] = {}
     datasets: dict[str, dict[str, Any]] = {}
+    extractors: dict[str, dict[str, Any]] = {}
 
     def runs(self) -> "list[RunConfig]":
         """One resolved configuration a method and seed, in the order given. Raises BenchError for what does not fit."""
@@ -198,7 +204,7 @@ def load(file: Path | None, flags: Mapping[str, Any], settings: tuple[str, ...] 
 def check_names(suite: Suite, presets: Mapping[str, Any], path: Path) -> None:
     """Raises BenchError for tables of methods and data sets that are not there: a typo would train something else."""
     import methods
-    from bench import datasets
+    from bench import datasets, extractors
 
     remedy = f"Correct {path.name} or the flag."
     known = methods.names()
@@ -206,6 +212,8 @@ def check_names(suite: Suite, presets: Mapping[str, Any], path: Path) -> None:
     tables.append(("method in [eval.extra_steps]", list(suite.eval.extra_steps), known))
     tables.append(("data set in [datasets]", list(suite.datasets), datasets.names()))
     tables.append(("data set in [preset]", list(presets), datasets.names()))
+    tables.append(("extractor in [extractors]", list(suite.extractors), extractors.names()))
+    tables.append(("extractor in eval.extractor", list(suite.eval.extractor), ["auto", *extractors.names()]))
     for kind, given, allowed in tables:
         for name in given:
             if name not in allowed:

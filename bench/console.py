@@ -75,7 +75,7 @@ def check(configs: list[RunConfig], suite: Suite, scored: bool) -> Any:
     for config in configs:
         check_net(config, dataset.shape)
     if scored:
-        pipeline.load_extractor(suite, dataset)
+        pipeline.load_extractors(suite, dataset)
     return dataset
 
 

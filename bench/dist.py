@@ -19,6 +19,47 @@ def world_size() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
+def add_up(tensor: Tensor) -> None:
+    """Replace the tensor by its sum over the processes."""
+    if world_size() > 1:
+        torch.distributed.all_reduce(tensor)
+
+
+def from_first(tensor: Tensor) -> Tensor:
+    """The first process's tensor, on every process."""
+    found = tensor.clone()
+    if world_size() > 1:
+        torch.distributed.broadcast(found, 0)
+    return found
+
+
+def gathered(index: Tensor, rows: Tensor) -> Tensor:
+    """The rows (b,) or (b, d) of all processes in the order of their numbers (b,): the same for any number of processes."""
+    if world_size() > 1:
+        shapes = [torch.zeros(2, dtype=torch.int64) for _ in range(world_size())]
+        own = torch.tensor([len(rows), rows.shape[1] if rows.dim() > 1 else 0])
+        torch.distributed.all_gather(shapes, own)
+        counts, columns = [int(s[0]) for s in shapes], max(int(s[1]) for s in shapes)
+        if columns and not len(rows):  # a process without rows can not know how wide they are
+            rows = rows.new_zeros(0, columns)
+        index, rows = (torch.cat(_all_gather(part, counts)) for part in (index, rows))
+    return rows[index.argsort()]
+
+
+def _all_gather(tensor: Tensor, counts: list[int]) -> list[Tensor]:
+    """One tensor a process, of as many rows as `counts` says; the collective wants equal shapes, so they travel padded."""
+    padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    found = [torch.empty_like(padded) for _ in counts]
+    torch.distributed.all_gather(found, padded)
+    return [part[:count] for part, count in zip(found, counts, strict=True)]
+
+
+def barrier() -> None:
+    if world_size() > 1:
+        torch.distributed.barrier()
+
+
 def pick_device(name: str) -> torch.device:
     """ "auto" is a GPU if torch sees one, else the CPU. Raises BenchError for a GPU that is not there."""
     if name == "auto":

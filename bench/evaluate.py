@@ -1,99 +1,69 @@
-"""A snapshot -> samples -> features -> rows: Frechet distance, KID and class accuracy at each number of steps.
+"""A snapshot -> samples -> features -> rows: every metric of every protocol at each number of steps and sampling seed.
 
-rows = evaluate(model, dataset, extractor, settings, references=root.references)
+    judges = make_judges(dataset, extractors, settings, root.references)
+    rows = evaluate(model, dataset, judges, settings)
+
+Several protocols score the same samples. Under several processes each makes and scores its own share of the images.
 """
 
-import io
 import time
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from bench import datasets, extractors, metrics, provenance, rng, sample
+from bench import datasets, dist, extractors, provenance, references, sample, scores
 from bench.config import Eval
-from bench.dist import device_label
 from bench.errors import RunFailed
+from bench.estimates import METRICS, Score
+from bench.extractors import Extractor
 from bench.protocol import Protocol
+from bench.references import Reference
 from bench.rows import Row
-from bench.store import write_atomic
 
-VERSION = 1  # of how these scores are computed; part of the protocol
-KID_BLOCK = 1000  # features a block
-FLOOR_SPLITS = 5
+VERSION = 2  # of how these scores are computed; part of the protocol
 
 
-def make_protocol(dataset: datasets.Dataset, extractor: extractors.Extractor, settings: Eval) -> Protocol:
-    """What moves a score, besides the run and the number of steps."""
+def make_protocol(reference: Reference, extractor: Extractor, settings: Eval) -> Protocol:
+    """What moves a score, besides the run, the number of steps and the seeds."""
     conditions: dict[str, Any] = {
         "version": VERSION,
         "extractor": extractor.name,
         "extractor_digest": extractor.digest,
+        **{f"extractor_{key}": value for key, value in extractors.conditions_of(extractor).items()},
         "samples": settings.samples,
         "label_rule": settings.label_rule,
-        "quantiser": datasets.QUANTISER,
-        "reference": dataset.name,
-        "reference_digest": dataset.digest,
-        "reference_images": dataset.train_images,
-        "kid_block": KID_BLOCK,
+        "quantiser": settings.quantiser,
+        "reference": reference.name,
+        "reference_digest": reference.digest,
+        "reference_images": reference.images,
         "weights": "ema",
     }
-    return Protocol(f"{extractor.name}-n{settings.samples}-{settings.label_rule}", conditions)
-
-
-# The reference: the features of all training images
+    return Protocol(f"{extractors.title_of(extractor)}-n{settings.samples}-{settings.label_rule}", conditions)
 
 
 @dataclass(frozen=True)
-class Reference:
-    features: Tensor  # (n, dim) float32
-    statistics: metrics.Statistics
+class Judge:
+    """One way to score: an extractor, what it compares with, and what is measured."""
+
+    extractor: Extractor
+    reference: Reference
+    protocol: Protocol
+    metrics: tuple[str, ...]
+    remarks: tuple[str, ...] = ()  # what was left out, and where there are too few images
+
+    def scorer(self, n: int) -> scores.Scorer:
+        return scores.Scorer(self.extractor, self.reference, self.metrics, n)
 
 
-def reference(dataset: datasets.Dataset, extractor: extractors.Extractor, folder: Path, device: torch.device) -> Reference:
-    """Computed once for a data set and extractor, then read from refs/."""
-    path = folder / f"{dataset.name}-{extractor.name}-{dataset.digest[:8]}-{extractor.digest[:8]}.npz"
-    features = _read_features(path, dataset, extractor)
-    if features is None:
-        parts = []
-        for rows in torch.split(torch.arange(dataset.train_images), 500):
-            x0, _ = dataset.images(rows)
-            parts.append(extractor.features(dataset.to_uint8(x0.to(device))).cpu())
-        features = torch.cat(parts)
-        file = io.BytesIO()
-        np.savez(file, features=features.numpy(), data=dataset.digest, extractor=extractor.digest)
-        write_atomic(path, file.getvalue())
-    return Reference(features, metrics.statistics(features))
-
-
-def _read_features(path: Path, dataset: datasets.Dataset, extractor: extractors.Extractor) -> Tensor | None:
-    """None when there is no such file, or it is not whole: it is then computed again."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            if str(file["data"]) == dataset.digest and str(file["extractor"]) == extractor.digest:
-                return torch.from_numpy(file["features"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass
-    return None
-
-
-def floor(features: Tensor) -> float:
-    """Frechet distance between random halves of the real features, the mean over some splits.
-
-    Halves are smaller than the sets that are scored, so their distance has more of the small sample's bias: a very good
-    method can lie below it.
-    """
-    values = []
-    for split in range(FLOOR_SPLITS):
-        order = torch.randperm(len(features), generator=rng.generator(0, "floor", split))
-        a, b = order.tensor_split(2)
-        values.append(metrics.frechet_distance(metrics.statistics(features[a]), metrics.statistics(features[b])))
-    return sum(values) / len(values)
+def make_judges(dataset: datasets.Dataset, found: Sequence[Extractor], settings: Eval, folder: Path) -> list[Judge]:
+    """One an extractor. Raises BenchError for metrics that can not be had."""
+    judges = []
+    for extractor in found:
+        reference = references.of_dataset(dataset, extractor, folder)
+        chosen, remarks = scores.choose(settings.metrics, extractor, reference, settings.samples)
+        judges.append(Judge(extractor, reference, make_protocol(reference, extractor, settings), chosen, tuple(remarks)))
+    return judges
 
 
 # The scores
@@ -105,73 +75,92 @@ def step_counts(method: str, settings: Eval) -> list[int]:
     return sorted({*settings.steps, *settings.extra_steps.get(method, ())})
 
 
+def sample_seeds(settings: Eval) -> range:
+    return range(settings.seed, settings.seed + settings.seeds)
+
+
 def evaluate(
     model: sample.Model,
     dataset: datasets.Dataset,
-    extractor: extractors.Extractor,
+    judges: Sequence[Judge],
     settings: Eval,
-    *,
-    references: Path,
     watch: Watch | None = None,
 ) -> list[Row]:
-    """Rows of every metric at every number of steps.
+    """Rows of every metric at every number of steps and sampling seed, the same on every process.
 
     A count that the method can not sample in is a skipped row; samples that are not finite make a failed one.
     """
-    protocol = make_protocol(dataset, extractor, settings)
-    real = reference(dataset, extractor, references, model.device)
-    stamp = provenance.stamp(model.config, model.images, device_label(model.device)) | {"protocol": protocol.id}
-    half = len(real.features) // 2
-    rows = [
-        Row(**stamp, metric="frechet_distance_floor", value=floor(real.features), better="min", n=half, seconds=0.0),
-    ]
+    stamp = provenance.stamp(model.config, model.images, dist.device_label(model.device))
+    stamp |= {"world_size": dist.world_size()}
+    rows = []
+    for judge in judges:
+        if judge.reference.features is not None:
+            own = stamp | {"protocol": judge.protocol.id, "n": len(judge.reference.features) // 2}
+            value = references.floor(judge.reference.features)
+            rows.append(Row(**own, metric="frechet_distance_floor", value=value, better="min", seconds=0.0))
     for steps in step_counts(model.config.method, settings):
-        started = time.monotonic()
-        shared = stamp | {"steps": steps, "n": settings.samples, "sample_seed": settings.seed}
-        status, reason = "skipped", sample.refusal(model, steps)
-        try:
-            scores = [] if reason else score(model, dataset, extractor, settings, steps, real, watch)
-        except RunFailed as error:
-            status, reason = "failed", str(error)
-        if reason:
-            rows += [
-                Row(**shared, metric=m, value=None, better=b, seconds=0.0, status=status, reason=reason)
-                for m, b in (("frechet_distance", "min"), ("kernel_distance", "min"))
-            ]
-            continue
-        seconds = time.monotonic() - started
-        rows += [Row(**shared, metric=m, value=v, better=b, seconds=seconds) for m, v, b in scores]
+        refused = sample.refusal(model, steps)
+        for seed in sample_seeds(settings):
+            shared = stamp | {"steps": steps, "n": settings.samples, "sample_seed": seed}
+            if refused:
+                rows += without_value(shared, judges, "skipped", refused)
+                continue
+            started = time.monotonic()
+            try:
+                found = score(model, dataset, judges, settings, steps, seed, watch)
+            except RunFailed as error:
+                rows += without_value(shared, judges, "failed", str(error))
+                continue
+            seconds = time.monotonic() - started
+            for judge, of_judge in zip(judges, found, strict=True):
+                rows += [as_row(s, shared | {"protocol": judge.protocol.id, "seconds": seconds}) for s in of_judge]
     return rows
+
+
+def as_row(score: Score, shared: dict[str, Any]) -> Row:
+    """`shared`: the columns that are not the score's own."""
+    return Row(
+        **shared,
+        metric=score.metric,
+        value=score.value,
+        better=score.better,
+        standard_error=score.standard_error,
+        resampling=score.resampling if score.replicates else "",
+        replicates=score.replicates,
+    )
+
+
+def without_value(shared: dict[str, Any], judges: Sequence[Judge], status: str, reason: str) -> list[Row]:
+    """A row of each metric that there is no value for."""
+    own = shared | {"value": None, "seconds": 0.0, "status": status, "reason": reason}
+    return [
+        Row(**own, metric=metric, better=METRICS[metric][0], protocol=judge.protocol.id)
+        for judge in judges
+        for metric in judge.metrics
+    ]
 
 
 def score(
     model: sample.Model,
     dataset: datasets.Dataset,
-    extractor: extractors.Extractor,
+    judges: Sequence[Judge],
     settings: Eval,
     steps: int,
-    real: Reference,
+    seed: int,
     watch: Watch | None = None,
-) -> list[tuple[str, float, str]]:
-    """(metric, value, better) of one number of steps, from one set of samples."""
-    request = sample.Request(samples=settings.samples, batch=settings.batch, seed=settings.seed, label_rule=settings.label_rule)
-    moments = metrics.Moments(extractor.dim)
-    features, logits, labels = [], [], []
-    for batch in sample.generate(model, dataset, request, steps):
-        found = extractor.features(batch.images).cpu()
-        moments.update(found)
-        features.append(found)
-        predicted = extractor.logits(batch.images)
-        if predicted is not None:
-            logits.append(predicted.cpu())
-            labels.append(batch.label.cpu())
-        if watch:
-            watch(f"{steps} step{'s' * (steps > 1)}", moments.n, settings.samples)
-    assert moments.n == settings.samples, "exactly as many samples as asked for"
-    result = [
-        ("frechet_distance", metrics.frechet_distance(real.statistics, moments.statistics()), "min"),
-        ("kernel_distance", metrics.kernel_distance(torch.cat(features), real.features, KID_BLOCK), "min"),
-    ]
-    if logits:
-        result.append(("class_accuracy", metrics.accuracy(torch.cat(logits), torch.cat(labels)), "max"))
-    return result
+) -> list[list[Score]]:
+    """Each judge's scores of one set of samples."""
+    request = sample.Request(
+        samples=settings.samples, batch=settings.batch, seed=seed, label_rule=settings.label_rule,
+        part=dist.rank(), parts=dist.world_size(),
+    )  # fmt: skip
+    scorers = [judge.scorer(settings.samples) for judge in judges]
+    done = 0
+    with datasets.quantising(settings.quantiser):
+        for batch in sample.generate(model, dataset, request, steps):
+            for scorer in scorers:
+                scorer.update(batch.index, batch.images, batch.label)
+            done += len(batch.index)
+            if watch:
+                watch(f"{steps} step{'s' * (steps > 1)}", done * request.parts, settings.samples)
+    return [scorer.scores() for scorer in scorers]

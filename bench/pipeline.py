@@ -5,7 +5,8 @@ for config in suite.runs():
 """
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,39 +64,43 @@ class Job:
     def stamp(self, images: int) -> dict[str, Any]:
         return provenance.stamp(self.config, images, dist.device_label(self.device))
 
-    def write_rows(self, found: list[rows.Row], forget: str, protocol: Protocol | None = None) -> None:
+    def write_rows(self, found: list[rows.Row], forget: str, protocols: Sequence[Protocol] = ()) -> None:
         """Store rows with the run's provenance, and with the conditions and circumstances of this measurement."""
         description = read_json(self.run.provenance)
-        if protocol:
+        if protocols:
             circumstances = provenance.measurement(
                 self.config, self.suite, device=dist.device_label(self.device), started_by=self.hooks.started_by
             )
-            description["protocols"] = {protocol.id: protocol.conditions}
-            description["measurements"] = {protocol.id: circumstances}
+            description["protocols"] = {protocol.id: protocol.conditions for protocol in protocols}
+            description["measurements"] = {protocol.id: circumstances for protocol in protocols}
         rows.write(self.root.result_file(self.run.name), found, description, forget)
 
-    def has_rows(self, protocol: Protocol, images: int, metric: str, sample_seed: int | None) -> bool:
-        """Whether the metric was measured at every number of steps that is wanted."""
+    def has_rows(self, protocol: Protocol, images: int, metric: str, sample_seeds: Sequence[int] | None) -> bool:
+        """Whether the metric was measured at every number of steps and sampling seed that is wanted."""
         path = self.root.result_file(self.run.name)
         if not path.is_file():
             return False
         frame, _ = rows.read_file(path)
         frame = frame[(frame["protocol"] == protocol.id) & (frame["metric"] == metric) & (frame["images"] == images)]
-        if sample_seed is not None:
-            frame = frame[frame["sample_seed"] == sample_seed]
-        wanted = evaluate.step_counts(self.config.method, self.suite.eval)
-        return set(wanted) <= set(frame.loc[frame["status"] != "failed", "steps"].dropna().astype(int))
+        frame = frame[(frame["status"] != "failed") & frame["steps"].notna()]
+        steps = evaluate.step_counts(self.config.method, self.suite.eval)
+        if sample_seeds is None:
+            return set(steps) <= set(frame["steps"].astype(int))
+        found = set(zip(frame["steps"].astype(int), frame["sample_seed"].fillna(-1).astype(int), strict=True))
+        return set(itertools.product(steps, sample_seeds)) <= found
 
 
 def load_dataset(suite: Suite) -> datasets.Dataset:
     return datasets.load(suite.run.dataset, **suite.datasets.get(suite.run.dataset, {}))
 
 
-def load_extractor(suite: Suite, dataset: datasets.Dataset) -> extractors.Extractor:
-    name = dataset.extractor if suite.eval.extractor == "auto" else suite.eval.extractor
+def load_extractors(suite: Suite, dataset: datasets.Dataset) -> list[extractors.Extractor]:
+    """The extractors of [eval], each with its options. Raises BenchError for what does not fit the data set's images."""
     pixels, _ = dataset.images(torch.arange(1))
     channels, height, width = dataset.to_uint8(pixels).shape[1:]
-    return extractors.load(name, (channels, height, width), str(dist.pick_device(suite.loop.device)))
+    device = str(dist.pick_device(suite.loop.device))
+    names = dict.fromkeys(dataset.extractor if name == "auto" else name for name in suite.eval.extractor)
+    return [extractors.load(name, (channels, height, width), device, **suite.extractors.get(name, {})) for name in names]
 
 
 # One run
@@ -205,23 +210,34 @@ def failures(job: Job, stage: str) -> Iterator[None]:
 
 
 def evaluate_run(job: Job, snapshot: checkpoint.Snapshot, again: bool) -> None:
-    """Score the snapshot, write the rows and the sample grids."""
+    """Score the snapshot under every protocol, write the rows and the sample grids."""
     settings = job.suite.eval
-    extractor = load_extractor(job.suite, job.dataset)
-    protocol = evaluate.make_protocol(job.dataset, extractor, settings)
-    if not again and job.has_rows(protocol, snapshot.images, "frechet_distance", settings.seed):
-        job.hooks.say(f"{job.run.name} is scored already under {protocol.id}")
+    found = load_extractors(job.suite, job.dataset)
+    judges = evaluate.make_judges(job.dataset, found, settings, job.root.references)
+    if not again:
+        judges = [judge for judge in judges if not scored_already(job, judge, snapshot.images)]
+    if not judges:
         return
+    for remark in dict.fromkeys(remark for judge in judges for remark in judge.remarks):
+        job.hooks.say(remark)
     model = sample.load_model(snapshot, job.device)
-    found = evaluate.evaluate(
-        model, job.dataset, extractor, settings, references=job.root.references,
+    found_rows = evaluate.evaluate(
+        model, job.dataset, judges, settings,
         watch=lambda what, done, total: job.hooks.watch(f"sampling, {what}", done, total),
     )  # fmt: skip
-    job.write_rows(found, "evaluation", protocol)
-    for steps in sorted({row.steps for row in found if row.steps and row.status == "ok"}):
+    job.write_rows(found_rows, "evaluation", [judge.protocol for judge in judges])
+    for steps in sorted({row.steps for row in found_rows if row.steps and row.status == "ok"}):
         sample.save_grid(job.run.samples / f"steps-{steps}.png", model, job.dataset, steps=steps)
-    if broken := [row for row in found if row.status == "failed"]:
+    if broken := [row for row in found_rows if row.status == "failed"]:
         raise RunFailed(broken[0].reason)
+
+
+def scored_already(job: Job, judge: evaluate.Judge, images: int) -> bool:
+    seeds = evaluate.sample_seeds(job.suite.eval)
+    if not all(job.has_rows(judge.protocol, images, metric, seeds) for metric in judge.metrics):
+        return False
+    job.hooks.say(f"{job.run.name} is scored already under {judge.protocol.id}")
+    return True
 
 
 def measure_run(job: Job, again: bool) -> None:
@@ -239,4 +255,4 @@ def measure_run(job: Job, again: bool) -> None:
         where = protocol.id if device == dist.device_label(job.device) else "training-time"
         stamp = job.stamp(status["images"]) | {"device": device, "protocol": where}
         found.append(rows.Row(**stamp, metric="train_seconds", value=seconds, unit="s", better="min", seconds=seconds))
-    job.write_rows(found, "speed", protocol)
+    job.write_rows(found, "speed", [protocol])

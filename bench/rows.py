@@ -6,6 +6,7 @@
 Imports no torch.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from bench.errors import BenchError
 from bench.store import write_atomic
 
-VERSION = 1  # of the schema
+VERSION = 2  # of the schema; 1 lacked the columns of UNCERTAINTY and is read with nothing in them
 METADATA_KEY = b"bench"
 REMEDY = "Move it elsewhere; the same `bench run` measures that run again."
 
@@ -35,6 +36,9 @@ SCHEMA = pa.schema(
         ("steps", pa.int64()),  # network evaluations an image (NFE); null where it does not apply
         ("metric", pa.string()),
         ("value", pa.float64()),  # null unless status is ok
+        ("standard_error", pa.float64()),  # of the value, from this one set of samples; null where it is not known
+        ("resampling", pa.string()),  # where that error comes from: jackknife | blocks | ""
+        ("replicates", pa.list_(pa.float64())),  # the values with a group of images left out, or of each block; else empty
         ("unit", pa.string()),  # "" for a pure number
         ("better", pa.string()),  # min | max | "" (neither)
         ("n", pa.int64()),  # images, or timed rounds, behind the value
@@ -53,6 +57,7 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # why it is not ok, else ""
     ]
 )
+UNCERTAINTY = ("standard_error", "resampling", "replicates")
 KEY = ["run", "metric", "steps", "sample_seed", "protocol", "images", "device"]  # a newer row with this key replaces the older
 
 
@@ -75,6 +80,9 @@ class Row:
     started_at: str
     seconds: float
     train_seed: int
+    standard_error: float | None = None
+    resampling: str = ""
+    replicates: tuple[float, ...] = ()
     unit: str = ""
     better: str = ""
     steps: int | None = None
@@ -115,10 +123,30 @@ def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         kind = "not written by this suite" if isinstance(error, KeyError) else "damaged"
         raise BenchError(f"{path} is {kind}", "result files of `bench`", REMEDY) from error
-    if not isinstance(description, dict) or description.get("schema") != VERSION or table.schema.names != SCHEMA.names:
-        found = description.get("schema") if isinstance(description, dict) else description
-        raise BenchError(f"{path} has result schema {found!r}", f"schema {VERSION}", REMEDY)
+    schema = description.get("schema") if isinstance(description, dict) else description
+    if schema == 1:
+        table = migrated(table)
+    if schema not in (1, VERSION) or table.schema.names != SCHEMA.names:
+        raise BenchError(f"{path} has result schema {schema!r}", f"schema {VERSION}, or 1", REMEDY)
     return table.to_pandas(), description
+
+
+def migrated(table: pa.Table) -> pa.Table:
+    """A table of schema 1 in the columns of this one."""
+    if table.schema.names != [name for name in SCHEMA.names if name not in UNCERTAINTY]:
+        return table  # refused by the caller
+    nothing: dict[str, Any] = {"standard_error": None, "resampling": "", "replicates": []}
+    columns = [
+        pa.array([nothing[field.name]] * len(table), field.type) if field.name in nothing else table[field.name]
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def row_id(row: Row) -> str:
+    """A short name of one measurement, the same wherever its row is: for `bench explain` and the report."""
+    text = json.dumps([getattr(row, column) for column in KEY])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def read(results: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:

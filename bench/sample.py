@@ -41,10 +41,13 @@ class Request:
     batch: int = 500  # at a time
     seed: int = 0
     label_rule: str = "random"  # random | balanced
+    part: int = 0  # of `parts`: this process makes the images part, part + parts, ...
+    parts: int = 1
 
 
 @dataclass(frozen=True)
 class Batch:
+    index: Tensor  # (B,) int64, the images' numbers, on the CPU
     images: Tensor  # (B, C, H, W) uint8
     label: Tensor  # (B,) int64, asked for
 
@@ -79,20 +82,21 @@ def refusal(model: Model, steps: int) -> str:
 
 
 def generate(model: Model, dataset: datasets.Dataset, request: Request, steps: int) -> Iterator[Batch]:
-    """Images 0 ... samples - 1 in order.
+    """Images 0 ... samples - 1 in order, or this part of them.
 
     Raises ValueError when the method can not sample in `steps` evaluations, RunFailed when an image is not finite.
     """
-    for start in range(0, request.samples, request.batch):
-        images = range(start, min(start + request.batch, request.samples))
+    own = range(request.part, request.samples, request.parts)
+    for start in range(0, len(own), request.batch):
+        images = own[start : start + request.batch]
         noise = rng.image_noise(request.seed, "noise", images, model.shape).to(model.device)
         label = rng.image_labels(request.seed, images, model.num_classes, request.label_rule).to(model.device)
         renoise = Renoise(request.seed, images, model.shape, model.device)
         with torch.no_grad(), dit.attention_backend(model.config.train.attention):
             x0 = model.method.sample(model.net, noise, label, steps, renoise)
         if not bool(x0.isfinite().all()):  # as a pixel, what is not a number would be black
-            raise RunFailed(f"images {images.start} to {images.stop - 1} at {steps} steps are not finite")
-        yield Batch(dataset.to_uint8(x0), label)
+            raise RunFailed(f"images {images[0]} to {images[-1]} at {steps} steps are not finite")
+        yield Batch(torch.tensor(images), dataset.to_uint8(x0), label)
 
 
 # Grids for people

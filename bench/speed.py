@@ -236,5 +236,5 @@ def expected_seconds(config: RunConfig, dataset: datasets.Dataset, suite: Suite,
     model = fresh_model(config, dataset, device)
     batch = min(suite.eval.batch, suite.eval.samples)
     one = statistics.median(time_rounds(sampling(model, dataset, batch, 4), device, 0.1)) / 4
-    steps = sum(step_counts(config.method, suite.eval))
+    steps = sum(step_counts(config.method, suite.eval)) * suite.eval.seeds
     return step * config.total_images(dataset.train_images) / config.train.batch, one * steps * suite.eval.samples / batch

@@ -23,7 +23,14 @@ from reports.table import Failure, Table
 
 QUALITY = {
     "frechet_distance": "Fréchet distance",
+    "frechet_distance_infinite": "Fréchet distance at n → ∞",
+    "spatial_frechet_distance": "spatial Fréchet distance",
     "kernel_distance": "kernel distance",
+    "kernel_distance_subsets": "kernel distance of random subsets",
+    "inception_score": "inception score",
+    "inception_score_adm": "inception score as ADM",
+    "precision": "precision",
+    "recall": "recall",
     "class_accuracy": "class accuracy",
 }
 FLOOR = "frechet_distance_floor"

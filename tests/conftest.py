@@ -8,15 +8,23 @@ from typing import Any
 import pytest
 import torch
 
-from bench import config, datasets, pipeline
-from bench.config import RunConfig, Suite
+from bench import config, datasets, evaluate, extractors, pipeline, rows, sample
+from bench.config import Eval, RunConfig, Suite
 from bench.store import Root
 
 # One thread: bitwise equal sums wherever the tests run, and no two processes fighting over two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
-TINY = ("run.net=N/2", "run.epochs=1", "train.batch=32", "eval.samples=64", "eval.steps=[1,2]", "speed.seconds=0.01")
+TINY = (
+    "run.net=N/2",
+    "run.epochs=1",
+    "train.batch=32",
+    "eval.samples=64",
+    "eval.steps=[1,2]",
+    "eval.seeds=1",
+    "speed.seconds=0.01",
+)
 
 
 def tiny_suite(*settings: str, methods: tuple[str, ...] = ("soflow",)) -> Suite:
@@ -47,6 +55,12 @@ def one_run(suite: Suite, root: Path, dataset: Any, stages: pipeline.Stages | No
     """The pipeline on the first run of a suite."""
     job = pipeline.Job(config=suite.runs()[0], suite=suite, root=Root(root), dataset=dataset, hooks=pipeline.Hooks(**hooks))
     pipeline.run_one(job, stages or pipeline.Stages())
+
+
+def scored(model: sample.Model, dataset: Any, settings: Eval, folder: Path, *names: str) -> list[rows.Row]:
+    """The rows of a model under the protocols of these extractors, by itself the data set's own."""
+    found = [extractors.load(name, dataset.shape) for name in names or (dataset.extractor,)]
+    return evaluate.evaluate(model, dataset, evaluate.make_judges(dataset, found, settings, folder), settings)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def suite_of(command: str) -> Suite:
     ("setting", "given", "allowed"),
     [
         ("train.bacth=3", "Unknown key 'train.bacth' (did you mean 'batch'?)", "attention, batch, betas"),
-        ("trian.batch=3", "Unknown table 'trian' (did you mean 'train'?)", "datasets, eval, loop"),
+        ("trian.batch=3", "Unknown table 'trian' (did you mean 'train'?)", "datasets, eval, extractors, loop"),
         ("run.epochs=0", "run.epochs = 0", "greater than 0"),
         ("run.epochs=-3", "run.epochs = -3", "greater than 0"),
         ("run.epochs=nan", "run.epochs = nan", "finite number"),

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import checkpoint, evaluate, extractors, metrics, pipeline, rows, sample, speed
+from bench import checkpoint, datasets, evaluate, extractors, metrics, pipeline, references, rows, sample, speed
 from bench.config import Eval, RunConfig, Suite
 from bench.errors import BenchError, RunFailed
 from bench.store import Root
-from conftest import one_run, tiny_suite
+from conftest import one_run, scored, tiny_suite
 
 Finished = tuple[Root, list[RunConfig], Suite]
 CPU = torch.device("cpu")
@@ -68,12 +68,12 @@ def test_seeds_and_fresh_noise_matter(finished: Finished, digits: Any) -> None:
 
 
 def test_scores_do_not_depend_on_the_batch_size(finished: Finished, digits: Any, tmp_path: Path) -> None:
-    model, extractor = model_of(finished, "meanflow"), extractors.load("digits", shape=digits.shape)
+    model = model_of(finished, "meanflow")
     scores = []
     for batch in (7, 100):
-        settings = Eval(samples=100, batch=batch, steps=(1, 2))
-        found = evaluate.evaluate(model, digits, extractor, settings, references=tmp_path)
-        scores.append({(row.metric, row.steps): row.value for row in found})
+        settings = Eval(samples=100, batch=batch, steps=(1, 2), seeds=2)
+        found = scored(model, digits, settings, tmp_path)
+        scores.append({(row.metric, row.steps, row.sample_seed): row.value for row in found})
     for key, value in scores[0].items():
         assert value == pytest.approx(scores[1][key], rel=1e-3), key
 
@@ -98,43 +98,47 @@ def test_rows_carry_their_conditions(finished: Finished) -> None:
         assert frame[column].str.len().min() > 0, column
 
 
-def test_every_condition_changes_the_protocol(digits: Any) -> None:
+def test_every_condition_changes_the_protocol(digits: Any, tmp_path: Path) -> None:
     extractor = extractors.load("digits", shape=digits.shape)
     pixels = extractors.load("pixels", shape=digits.shape)
+    real = references.of_dataset(digits, extractor, tmp_path)
+    other = dataclasses.replace(real, digest="0" * 64)
     found = [
-        evaluate.make_protocol(digits, e, Eval(samples=n, label_rule=rule)).id  # type: ignore[arg-type]
-        for e, n, rule in itertools.product((extractor, pixels), (64, 65), ("random", "balanced"))
+        evaluate.make_protocol(r, e, Eval(samples=n, label_rule=rule, quantiser=q)).id  # type: ignore[arg-type]
+        for r, e, n, rule, q in itertools.product(
+            (real, other), (extractor, pixels), (64, 65), ("random", "balanced"), datasets.OFFSETS
+        )
     ]
-    assert len(set(found)) == 8
-    assert evaluate.make_protocol(digits, extractor, Eval(batch=1)) == evaluate.make_protocol(digits, extractor, Eval(batch=2))
+    assert len(set(found)) == 32
+    assert evaluate.make_protocol(real, extractor, Eval(batch=1)) == evaluate.make_protocol(real, extractor, Eval(batch=2))
 
 
 def test_real_images_score_at_the_floor(digits: Any, tmp_path: Path) -> None:
     extractor = extractors.load("digits", shape=digits.shape)
-    real = evaluate.reference(digits, extractor, tmp_path, CPU)
-    again = evaluate.reference(digits, extractor, tmp_path, CPU)  # from the file
+    real = references.of_dataset(digits, extractor, tmp_path)
+    again = references.of_dataset(digits, extractor, tmp_path)  # from the file
+    assert real.features is not None
+    assert again.features is not None
     assert torch.equal(real.features, again.features)
     assert metrics.frechet_distance(real.statistics, metrics.statistics(real.features)) == pytest.approx(0, abs=1e-9)
-    floor = evaluate.floor(real.features)
+    floor = references.floor(real.features)
     noise = torch.randint(0, 256, (500, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert 0 < floor < 0.05 * metrics.frechet_distance(real.statistics, metrics.statistics(extractor.features(noise)))
 
 
 def test_a_damaged_reference_is_made_again(digits: Any, tmp_path: Path) -> None:
     extractor = extractors.load("digits", shape=digits.shape)
-    real = evaluate.reference(digits, extractor, tmp_path, CPU)
+    real = references.of_dataset(digits, extractor, tmp_path)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
-    assert torch.equal(evaluate.reference(digits, extractor, tmp_path, CPU).features, real.features)
+    assert torch.equal(references.of_dataset(digits, extractor, tmp_path).features, real.features)
 
 
 def test_a_count_that_the_sampler_can_not_take_is_a_skipped_row(finished: Finished, digits: Any, tmp_path: Path) -> None:
     model = model_of(finished, "flow_matching")
     heun = type(model.method)(num_classes=10, sampler="heun")  # type: ignore[call-arg]
-    extractor = extractors.load("digits", shape=digits.shape)
-    settings = Eval(samples=16, steps=(1, 2), extra_steps={})
     model = dataclasses.replace(model, method=heun)
-    found = evaluate.evaluate(model, digits, extractor, settings, references=tmp_path)
+    found = scored(model, digits, Eval(samples=16, steps=(1, 2), extra_steps={}, seeds=1), tmp_path)
     by_steps = {row.steps: row for row in found if row.metric == "frechet_distance"}
     assert by_steps[1].status == "skipped"
     assert by_steps[1].value is None
@@ -227,8 +231,7 @@ def test_images_that_are_not_finite_fail_instead_of_turning_black(finished: Fini
         model.net.final_layer.linear.bias.fill_(float("nan"))
     with pytest.raises(RunFailed, match="images 0 to 7 at 1 steps are not finite"):
         images_of(model, digits, 1, samples=8, batch=8)
-    extractor = extractors.load("digits", shape=digits.shape)
-    found = evaluate.evaluate(model, digits, extractor, Eval(samples=8, steps=(1,), extra_steps={}), references=tmp_path)
+    found = scored(model, digits, Eval(samples=8, steps=(1,), extra_steps={}, seeds=1), tmp_path)
     assert {row.status for row in found if row.steps} == {"failed"}
 
 

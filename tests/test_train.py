@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import checkpoint, datasets, evaluate, extractors, pipeline, rows, sample, step, train
+from bench import checkpoint, datasets, pipeline, rows, sample, step, train
 from bench.config import Loop, RunConfig
 from bench.errors import BenchError, Interrupted, RunFailed
 from bench.store import Root, RunDirectory
-from conftest import one_run, tiny_run, tiny_suite
+from conftest import one_run, scored, tiny_run, tiny_suite
 
 TRAIN_ONLY = pipeline.Stages(evaluate=False, speed=False)
 LOOP = Loop(device="cpu", save_seconds=1e9, log_images=320)
@@ -70,13 +70,12 @@ def test_scoring_and_drawing_in_between_change_nothing(tmp_path: Path, digits: A
     config, suite = tiny_run(), tiny_suite()
     whole, disturbed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "disturbed")
     train.train(config, digits, whole, LOOP)
-    extractor = extractors.load("digits", shape=digits.shape)
     model = sample.load_model(checkpoint.load_snapshot(whole.newest_snapshot()), torch.device("cpu"))  # type: ignore[arg-type]
 
     def disturb(done: int, _: int) -> None:
         torch.randn(3)  # the global generator
         if done % 640 == 0:
-            evaluate.evaluate(model, digits, extractor, suite.eval, references=tmp_path / "refs")
+            scored(model, digits, suite.eval, tmp_path / "refs")
 
     train.train(config, digits, disturbed, LOOP, watch=disturb)
     assert_same_bits(weights(whole), weights(disturbed))

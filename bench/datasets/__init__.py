@@ -4,8 +4,11 @@ Images are float32 (B, C, H, W), about in [-1, 1]; labels int64 (B,). Batches ar
 resuming is exact. uint8 appears only at the edge, in `to_uint8`.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
@@ -63,12 +66,26 @@ def load(name: str, **options: Any) -> Dataset:
     return dataset
 
 
+# Pixels
+
+QUANTISER = "127.5x+128"  # ADM's and SoFlow's: the nearest level
+OFFSETS = {QUANTISER: 128.0, "127.5x+127.5": 127.5}  # the latter truncates, half a level lower: torchmetrics, some ports
+_offset: contextvars.ContextVar[float] = contextvars.ContextVar("offset", default=OFFSETS[QUANTISER])
+
+
 def quantise(x: Tensor) -> Tensor:
-    """[-1, 1] -> uint8 as ADM and SoFlow do it: 127.5 x + 128, clamped to [0, 255], truncated."""
-    return (x.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    """[-1, 1] -> uint8: 127.5 x + 128, clamped to [0, 255], truncated; another offset inside `quantising`."""
+    return (x.float() * 127.5 + _offset.get()).clamp(0, 255).to(torch.uint8)
 
 
-QUANTISER = "127.5x+128"  # its name in a protocol
+@contextlib.contextmanager
+def quantising(name: str) -> Iterator[None]:
+    """Within, generated images become pixels by this rule of OFFSETS, whatever the data set. For evaluation alone."""
+    token = _offset.set(OFFSETS[name])
+    try:
+        yield
+    finally:
+        _offset.reset(token)
 
 
 @functools.lru_cache(maxsize=4)

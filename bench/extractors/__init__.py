@@ -1,17 +1,37 @@
 """Feature extractors: a file NAME.py in this folder with a class `Extractor`. Scores are distances between features.
 
-Weights ship as safetensors and are checked by sha256 before they are read. The class is made as
-`Extractor(shape=(C, H, W), device="cpu")` and refuses a shape that it can not take with a BenchError.
+Weights are checked by sha256 before they are read. The class is made as `Extractor(shape=(C, H, W), device="cpu", **options)`
+and refuses a shape that it can not take with a BenchError; options are its further keyword arguments, [extractors.NAME] in
+bench.toml. It needs what `Extractor` lists; these attributes are optional:
+
+    outputs(images) -> Outputs   everything in one pass, where features, logits and spatial come from one network
+    metrics: tuple[str, ...]     what is measured with it, of bench.scores.METRICS; without it FEATURE_METRICS
+    title: str                   what its protocols are called ("efficientnet_lite0@96"); without it the name
+    conditions: dict[str, Any]   what else moves a score (input size, resize), JSON; part of the protocol
+    spatial_dim: int             columns of Outputs.spatial
 """
 
 import hashlib
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from bench import plugins
-from bench.errors import BenchError
+from bench.errors import BenchError, suggestion
+
+FEATURE_METRICS = ("frechet_distance", "frechet_distance_infinite", "kernel_distance")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one pass over a batch gives; on the extractor's device, without gradient."""
+
+    features: Tensor  # (B, dim) float32
+    logits: Tensor | None = None  # (B, classes) float32
+    spatial: Tensor | None = None  # (B, spatial_dim) float32: features that keep their place in the image, for sFID
 
 
 class Extractor(Protocol):
@@ -34,15 +54,47 @@ def names() -> list[str]:
     return plugins.plugin_names(package)
 
 
-def load(name: str, shape: tuple[int, int, int], device: str = "cpu") -> Extractor:
+def load(name: str, shape: tuple[int, int, int], device: str = "cpu", **options: Any) -> Extractor:
     """The extractor `name` for uint8 images of `shape` (C, H, W), computing on `device`.
 
-    Raises BenchError for an unknown name, a shape that it can not take, and weights that are not the ones expected.
+    Raises BenchError for an unknown name or option, a shape that it can not take, and weights that are not the ones expected.
     """
+    cls = extractor_class(name)
+    allowed = [key for key in inspect.signature(cls).parameters if key not in ("shape", "device")]
+    for key in options:
+        if key not in allowed:
+            given = f"Unknown option {key!r} of extractor {name}{suggestion(key, allowed)}"
+            raise BenchError(given, ", ".join(allowed) or "no options", f"Correct [extractors.{name}] in bench.toml.")
+    extractor: Extractor = cls(shape=shape, device=device, **options)
+    return extractor
+
+
+def extractor_class(name: str) -> type[Any]:
     import bench.extractors as package
 
-    extractor: Extractor = plugins.plugin_class(package, name, "Extractor", "extractor")(shape=shape, device=device)
-    return extractor
+    return plugins.plugin_class(package, name, "Extractor", "extractor")
+
+
+# What an extractor may leave out
+
+
+def outputs(extractor: Extractor, images: Tensor) -> Outputs:
+    """One pass where the extractor has one, else its features and logits one after the other."""
+    whole = getattr(extractor, "outputs", None)
+    found: Outputs = whole(images) if whole else Outputs(extractor.features(images), extractor.logits(images))
+    return found
+
+
+def metrics_of(extractor: Extractor) -> tuple[str, ...]:
+    return tuple(getattr(extractor, "metrics", FEATURE_METRICS))
+
+
+def title_of(extractor: Extractor) -> str:
+    return str(getattr(extractor, "title", extractor.name))
+
+
+def conditions_of(extractor: Extractor) -> dict[str, Any]:
+    return dict(getattr(extractor, "conditions", {}))
 
 
 def checked(path: Path, sha256: str) -> Path:

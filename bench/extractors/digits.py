@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import BenchError
-from bench.extractors import checked
+from bench.extractors import FEATURE_METRICS, Outputs, checked
 
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
 SHA256 = "bcd6e52c0650b3ee6a110dee2ed1ae84566f609343a584e0ce6a91972f60d5dc"
@@ -31,8 +31,12 @@ class Classifier(nn.Module):
         return F.silu(self.conv3(x)).mean((2, 3))  # (B, 64)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self.features(x))
-        return out
+        return self.both(x)[1]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, 64) and logits (B, 10)."""
+        features = self.features(x)
+        return features, self.head(features)
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -44,6 +48,7 @@ class Extractor:
     name = "digits"
     dim = 64
     digest = SHA256
+    metrics = (*FEATURE_METRICS, "class_accuracy")
 
     def __init__(self, shape: tuple[int, int, int] = (1, 8, 8), device: str = "cpu") -> None:
         from safetensors.torch import load_file
@@ -60,13 +65,14 @@ class Extractor:
         self.net.to(device)
 
     @torch.inference_mode()
-    def features(self, images: Tensor) -> Tensor:
-        return self.net.features(to_float(images.to(self.device)))
+    def outputs(self, images: Tensor) -> Outputs:
+        return Outputs(*self.net.both(to_float(images.to(self.device))))
 
-    @torch.inference_mode()
-    def logits(self, images: Tensor) -> Tensor:
-        out: Tensor = self.net(to_float(images.to(self.device)))
-        return out
+    def features(self, images: Tensor) -> Tensor:
+        return self.outputs(images).features
+
+    def logits(self, images: Tensor) -> Tensor | None:
+        return self.outputs(images).logits
 
 
 # Training
