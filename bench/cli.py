@@ -1,18 +1,16 @@
 """The command `bench`: parsing and printing only. Heavy imports are inside the verbs, so that `bench --help` is instant."""
 
-import functools
 import io
 import json
-import shlex
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BenchError, Interrupted, RunFailed
+from bench import cli_scores
+from bench.guard import guarded, leave, typed
 from bench.options import (
     Again,
     Batch,
@@ -48,33 +46,6 @@ app = typer.Typer(
 )
 
 HERE = Path()
-
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def guarded(verb: F) -> F:
-    """Turn the suite's errors into messages and documented exit codes."""
-
-    @functools.wraps(verb)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        try:
-            verb(*args, **kwargs)
-        except BenchError as error:
-            complain(error.given, f"Allowed: {error.allowed}", error.remedy)
-            raise typer.Exit(EXIT_USAGE) from None
-        except RunFailed as error:
-            complain(f"Failed: {error}")
-            raise typer.Exit(EXIT_FAILED) from None
-        except (Interrupted, KeyboardInterrupt) as error:
-            complain(str(error) or "Interrupted; what was saved stays, and the same command goes on from there")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
-    return wrapper  # type: ignore[return-value]
-
-
-def complain(*parts: str) -> None:
-    for part in parts:
-        typer.echo(part if part.endswith((".", "?", "!")) else f"{part}.", err=True)
 
 
 def flags(**tables: dict[str, Any]) -> dict[str, Any]:
@@ -147,16 +118,6 @@ def execute(suite: "Suite", root: Path, stages: "Stages", dry_run: bool, expect:
     from bench import console
 
     leave(console.run_suite(suite, root, stages, dry_run=dry_run, started_by=typed(), expect=expect))
-
-
-def typed() -> str:
-    """The command line."""
-    return shlex.join(["bench", *sys.argv[1:]])
-
-
-def leave(code: int) -> None:
-    if code:
-        raise typer.Exit(code)
 
 
 @app.command("eval", epilog="Example: bench eval --samples 5000 --steps 1,2,4,8")
@@ -267,6 +228,9 @@ def show_config(
             typer.echo(json.dumps({"run": run_config.name, **run_config.as_suite()}))
         else:
             typer.echo(f"# {run_config.name}\n{run_config.as_toml(suite)}")
+
+
+app.add_typer(cli_scores.app)
 
 
 def main() -> None:

@@ -84,6 +84,16 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     return Difference(statistics.fmean(a) - statistics.fmean(b), math.sqrt(total), freedom)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values corrected for their number, in the given order: below alpha, all of them err together with that rate
+    (Holm 1979, step-down)."""
+    found, largest = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[i]))
+        found[i] = largest
+    return found
+
+
 def t_quantile(probability: float, freedom: float) -> float:
     """Of Student's t distribution."""
     from scipy.special import stdtrit

@@ -96,11 +96,10 @@ def load_dataset(suite: Suite) -> datasets.Dataset:
 
 def load_extractors(suite: Suite, dataset: datasets.Dataset) -> list[extractors.Extractor]:
     """The extractors of [eval], each with its options. Raises BenchError for what does not fit the data set's images."""
-    pixels, _ = dataset.images(torch.arange(1))
-    channels, height, width = dataset.to_uint8(pixels).shape[1:]
+    shape = datasets.pixel_shape(dataset)
     device = str(dist.pick_device(suite.loop.device))
     names = dict.fromkeys(dataset.extractor if name == "auto" else name for name in suite.eval.extractor)
-    return [extractors.load(name, (channels, height, width), device, **suite.extractors.get(name, {})) for name in names]
+    return [extractors.load(name, shape, device, **suite.extractors.get(name, {})) for name in names]
 
 
 # One run

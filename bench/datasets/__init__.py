@@ -66,6 +66,13 @@ def load(name: str, **options: Any) -> Dataset:
     return dataset
 
 
+def pixel_shape(dataset: Dataset) -> tuple[int, int, int]:
+    """(channels, height, width) of its uint8 images."""
+    x0, _ = dataset.images(torch.arange(1))
+    channels, height, width = dataset.to_uint8(x0).shape[1:]
+    return channels, height, width
+
+
 # Pixels
 
 QUANTISER = "127.5x+128"  # ADM's and SoFlow's: the nearest level

@@ -1,0 +1,68 @@
+"""The verbs about scores, as a person sees them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from bench.progress import board
+from bench.show import out
+from bench.store import Root
+
+if TYPE_CHECKING:
+    from bench.config import Suite
+    from bench.rows import Row
+
+
+# explain
+
+
+def show_explanation(root: Path, first: str, second: str, suite: "Suite | None") -> None:
+    """Print what differs between two rows; with `suite`, also measure what the cheap differences do."""
+    from bench import explain
+    from bench.rows import read
+    from reports.lines import records
+
+    frame, descriptions = read(Root(root).results)
+    rows = records(frame)
+    a, b = explain.find(rows, first), explain.find(rows, second)
+    for row in (a, b):
+        out.print(escape(described(row)), soft_wrap=True)
+    if a.value is not None and b.value is not None:
+        out.print(f"second - first: {b.value - a.value:+.6g}")
+    found = explain.differences(a, b, descriptions)
+    grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in ("", "field", "first", "second"):
+        grid.add_column(head, overflow="fold")
+    before = ""
+    for d in found:
+        grid.add_row(d.section if d.section != before else "", *(escape(str(x)) for x in (d.field, d.first, d.second)))
+        before = d.section
+    out.print(grid if found else "Every recorded field is equal.")
+    if suite and explain.cheap(found):
+        with board() as progress:
+            effects = explain.measure(a, b, descriptions, Root(root), suite, progress.watch)
+        show_effects(effects, a)
+    elif suite:
+        out.print("None of these can be measured from a snapshot: that takes label rule, quantiser, samples or steps.")
+
+
+def described(row: "Row") -> str:
+    from bench.rows import row_id
+
+    value = f"{row.value:.6g}" if row.value is not None else f"{row.status}, {row.reason}"
+    at = f" at {row.steps} step{'s' * (row.steps > 1)}" if row.steps else ""
+    seed = f", sampling seed {row.sample_seed}" if row.sample_seed is not None else ""
+    return f"{row_id(row)}  {row.run}: {row.metric}{at}{seed}: {value}"
+
+
+def show_effects(effects: list[Any], row: "Row") -> None:
+    out.print("\nMeasured from the first row's snapshot, one change at a time:")
+    grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in ("", "", row.metric, "effect"):
+        grid.add_column(head, overflow="fold")
+    for effect in effects:
+        difference = f"{effect.difference:+.6g}" if effect.field else f"(the row says {row.value:.6g})"
+        grid.add_row(effect.field or "as it was", escape(effect.change), f"{effect.value:.6g}", difference)
+    out.print(grid)
