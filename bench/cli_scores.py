@@ -27,3 +27,16 @@ def explain(
 
     suite = configuration.load(config, {"loop": {"device": device}}, tuple(settings or ()))
     console_scores.show_explanation(root, first, second, suite if measure else None)
+
+
+@app.command(epilog="Example: bench fetch inception")
+@guarded
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="WEIGHTS", help="Which; without any, all are listed.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder. Default: the suite's, in your cache folder.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network: only look.")] = False,
+) -> None:
+    """Download the weights that extractors need, checked by size and sha256; a download that was cut goes on."""
+    from bench import console_scores
+
+    console_scores.fetch(names or [], to, offline=offline)

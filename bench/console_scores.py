@@ -1,11 +1,14 @@
 """The verbs about scores, as a person sees them."""
 
+import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from bench.errors import BenchError, unknown
 from bench.progress import board
 from bench.show import out
 from bench.store import Root
@@ -66,3 +69,29 @@ def show_effects(effects: list[Any], row: "Row") -> None:
         difference = f"{effect.difference:+.6g}" if effect.field else f"(the row says {row.value:.6g})"
         grid.add_row(effect.field or "as it was", escape(effect.change), f"{effect.value:.6g}", difference)
     out.print(grid)
+
+
+# fetch
+
+
+def fetch(names: list[str], folder: Path | None, *, offline: bool) -> None:
+    """Bring the named weights and print where they are; without names, print what is known and what is there."""
+    from bench import weights as third_party
+
+    for name in names:
+        if name not in third_party.KNOWN:
+            raise unknown("weights", name, third_party.KNOWN, "`bench fetch` lists them.")
+    for name in names:
+        with board() as progress:
+            found = third_party.fetch(
+                third_party.KNOWN[name], folder or third_party.cache_folder(), offline=offline,
+                watch=functools.partial(progress.watch_bytes, name),
+            )  # fmt: skip
+        out.print(escape(str(found)), soft_wrap=True)
+    for known in () if names else third_party.KNOWN.values():
+        out.print(f"[bold]{escape(known.name)}[/bold]: {escape(third_party.described_source(known))}", soft_wrap=True)
+        try:
+            place = "comes with that package" if known.package else str(third_party.find(known))
+        except BenchError as error:
+            place = error.given if os.environ.get(known.environment) else "not here"
+        out.print(f"  needed for {escape(known.needed_for)}\n  {escape(place)}", soft_wrap=True)

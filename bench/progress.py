@@ -34,6 +34,13 @@ class Board:
             err.print(f"  {stage}: {total:,} images in {duration(spent)}{f', {rate}' if rate else ''}", soft_wrap=True)
             self.close()
 
+    def watch_bytes(self, stage: str, done: int, total: int) -> None:
+        """The same for a download."""
+        if self.progress and self.task is None:
+            self.task = self.progress.add_task(stage, total=total, rate="")
+        if self.progress and self.task is not None:
+            self.progress.update(self.task, completed=done, total=total, rate=f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
     def close(self) -> None:
         if self.progress and self.task is not None:
             self.progress.remove_task(self.task)

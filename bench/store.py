@@ -85,6 +85,17 @@ def read_json(path: Path) -> dict[str, Any]:
 # Places
 
 
+def cache_root() -> Path:
+    """The user's cache folder: $XDG_CACHE_HOME, by default ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+
+
+def suite_cache() -> Path:
+    """The suite's part of it. Files in it may be deleted at any time."""
+    return cache_root() / "one-step-bench"
+
+
 @dataclass(frozen=True)
 class Root:
     """The folder that holds runs/, results/, refs/ and site/."""

@@ -16,14 +16,18 @@ LAYERS = {
     "store": {"errors"},
     "rows": {"errors", "store"},
     "plugins": {"errors"},
+    "download": {"errors", "store"},
     "intervals": set(),
+    "weights": {"errors", "store", "download"},
     "metrics": set(),
     "protocol": set(),
     "scores": {"dist", "errors", "estimates", "extractors", "metrics", "references"},
     "rng": set(),
     "dit": set(),
 }
-NO_TORCH = ("cli", "cli_scores", "errors", "guard", "intervals", "options", "progress", "provenance", "rows", "store")
+NO_TORCH = (
+    "cli", "cli_scores", "errors", "guard", "intervals", "options", "progress", "provenance", "rows", "store", "weights",
+)  # fmt: skip
 NO_TORCH = (*(f"bench.{name}" for name in NO_TORCH), "reports.render", "reports.tables")
 
 

@@ -20,7 +20,7 @@ import PIL
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.errors import BenchError, RunFailed
-from bench.store import write_atomic
+from bench.store import suite_cache, write_atomic
 
 FORMAT = "1"  # of the cache and of the rules below: change one, change this
 SHA256_BYTES = 32
@@ -75,7 +75,7 @@ def decode(path: Path, size: int) -> Pixels:
 
 def load(root: Path, files: Sequence[str], size: int) -> tuple[Pixels, bytes]:
     """The pixels (n, 3, H, W) in the order of `files`, and their sha256. Raises BenchError naming what is broken or odd."""
-    cache = cache_folder() / f"{key(root, files, size)}.npy"
+    cache = suite_cache() / f"{key(root, files, size)}.npy"
     found = read_cache(cache, len(files), size)
     if found is None:
         pixels = decode_all(root, files, size)
@@ -150,12 +150,6 @@ def check_memory(count: int, side: int) -> None:
 
 
 # The cache
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/one-step-bench, by default ~/.cache/one-step-bench. Files in it may be deleted at any time."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "one-step-bench"
 
 
 def key(root: Path, files: Sequence[str], size: int) -> str:
