@@ -176,7 +176,7 @@ def sample(
 @app.command(epilog="Example: bench table --format latex > table.tex")
 @guarded
 def table(
-    kind: Annotated[str, typer.Argument(help="quality or cost.")] = "quality",
+    kind: Annotated[str, typer.Argument(help="quality, cost, or published: what papers report, beside ours.")] = "quality",
     form: Annotated[str, typer.Option("--format", help="rich, markdown, csv, latex or json.")] = "rich",
     root: RootDir = HERE,
 ) -> None:

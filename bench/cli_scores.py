@@ -1,16 +1,23 @@
 """The verbs about scores: explain, and those for images, statistics and weights that others made. Parsing and printing only."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.guard import guarded
-from bench.options import Config, Device, RootDir, Set
+from bench.guard import guarded, leave
+from bench.options import Config, Device, RootDir, Set, files_of
+
+if TYPE_CHECKING:
+    from bench.config import Suite
 
 app = typer.Typer()
 
 HERE = Path()
+
+
+def extractor_names() -> list[str]:
+    return files_of("bench/extractors")
 
 
 @app.command(epilog="Example: bench explain 1a2b3c4d 5e6f7a8b")
@@ -22,11 +29,9 @@ def explain(
     device: Device = None, settings: Set = None, config: Config = None, root: RootDir = HERE,
 ) -> None:  # fmt: skip
     """Say why two values differ: what is not equal, and what of the difference each cheap condition makes."""
-    from bench import config as configuration
     from bench import console_scores
 
-    suite = configuration.load(config, {"loop": {"device": device}}, tuple(settings or ()))
-    console_scores.show_explanation(root, first, second, suite if measure else None)
+    console_scores.show_explanation(root, first, second, load(config, settings, device) if measure else None)
 
 
 @app.command(epilog="Example: bench fetch inception")
@@ -40,3 +45,82 @@ def fetch(
     from bench import console_scores
 
     console_scores.fetch(names or [], to, offline=offline)
+
+
+@app.command(
+    epilog="Example: bench score samples.npz VIRTUAL_imagenet256_labeled.npz --protocol inception --protocol clean_fid"
+)
+@guarded
+def score(
+    images: Annotated[str, typer.Argument(help="A folder of images, or an .npz with arr_0.")],
+    reference: Annotated[str, typer.Argument(help="One of these, a file of statistics, or a data set's name.")],
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="Extractor, repeatable. Default: the data set's, else inception.", autocompletion=extractor_names),
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable.")] = None,
+    samples: Annotated[int | None, typer.Option(help="How many images to score. Default: all.")] = None,
+    stored_order: Annotated[bool, typer.Option(help="Keep an .npz's order, as ADM's inception score does.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write a JSON file with all that traces the values.")] = None,
+    device: Device = None, settings: Set = None, config: Config = None, root: RootDir = HERE,
+) -> None:  # fmt: skip
+    """Score images that others made, under one or several protocols side by side."""
+    from bench import console_scores
+    from bench.score import Ways
+
+    suite = load(config, settings, device)
+    ways = Ways(
+        protocols=tuple(protocol or ("auto",)), metrics=tuple(metric or ("auto",)), n=samples, device=suite.loop.device,
+        order="stored" if stored_order else "shuffled", extractor_options=suite.extractors, dataset_options=suite.datasets,
+    )  # fmt: skip
+    console_scores.score_images(images, reference, ways, root, out)
+
+
+stats = typer.Typer(no_args_is_help=True, help="Statistics of real images: build, list, verify.")
+app.add_typer(stats, name="stats")
+
+
+@stats.command("build", epilog="Example: bench stats build PHOTOS --extractor efficientnet_lite0 --out photos.npz")
+@guarded
+def build_stats(
+    images: Annotated[str, typer.Argument(help="A data set's name, a folder of images, or an .npz with arr_0.")],
+    extractor: Annotated[str, typer.Option(help="auto: the data set's own.", autocompletion=extractor_names)] = "auto",
+    out: Annotated[Path | None, typer.Option(help="The .npz to write. Default: in refs/, where scores find it.")] = None,
+    device: Device = None, settings: Set = None, config: Config = None, root: RootDir = HERE,
+) -> None:  # fmt: skip
+    """Write mean, covariance and features of real images, and beside them a manifest of where they come from."""
+    from bench import console_scores
+
+    console_scores.build_statistics(images, extractor, load(config, settings, device), root, out)
+
+
+@stats.command("list", epilog="Example: bench stats list DOWNLOADS")
+@guarded
+def list_stats(
+    places: Annotated[list[Path] | None, typer.Argument(help="Folders or files. Default: refs/.")] = None,
+    root: RootDir = HERE,
+) -> None:
+    """Show the files of statistics: of what, by which extractor, from how many images."""
+    from bench import console_scores
+
+    console_scores.list_statistics(places or [], root)
+
+
+@stats.command("verify", epilog="Example: bench stats verify VIRTUAL_imagenet256_labeled.npz")
+@guarded
+def verify_stats(
+    files: Annotated[list[Path], typer.Argument(help="Files of statistics.")],
+    recompute: Annotated[int, typer.Option(min=0, help="Take the features of so many images anew and compare.")] = 0,
+    device: Device = None, settings: Set = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Check files against their manifests and themselves; exit code 1 when something is wrong with one."""
+    from bench import console_scores
+
+    leave(console_scores.verify_statistics(files, recompute, load(config, settings, device)))
+
+
+def load(config: Path | None, settings: list[str] | None, device: str | None) -> "Suite":
+    """Where weights and data lie."""
+    from bench import config as configuration
+
+    return configuration.load(config, {"loop": {"device": device}}, tuple(settings or ()))

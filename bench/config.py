@@ -198,7 +198,10 @@ def load(file: Path | None, flags: Mapping[str, Any], settings: tuple[str, ...] 
     except ValidationError as error:
         raise explain(error, path) from error
     check_names(suite, presets, path)
-    return suite.model_copy(update={"datasets": {name: with_whole_paths(o) for name, o in suite.datasets.items()}})
+    whole: dict[str, Any] = {"datasets": {name: with_whole_paths(o) for name, o in suite.datasets.items()}}
+    if suite.eval.reference != "data":
+        whole["eval"] = suite.eval.model_copy(update={"reference": str(Path(suite.eval.reference).expanduser().resolve())})
+    return suite.model_copy(update=whole)
 
 
 def check_names(suite: Suite, presets: Mapping[str, Any], path: Path) -> None:

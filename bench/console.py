@@ -26,7 +26,7 @@ def run_suite(suite: Suite, root: Path, stages: "Stages", *, dry_run: bool, star
         raise BenchError(f"These settings make {names}", expect, "Use the commit and the bench.toml that the row names.")
     dist.require_one_process()
     device = dist.pick_device(suite.loop.device)
-    dataset = check(configs, suite, stages.evaluate)
+    dataset = check(configs, suite, root if stages.evaluate else None)
     if dry_run:
         announce_dry(configs, dataset)
         return 0
@@ -66,16 +66,17 @@ def show_what_is_there(root: Path, stages: "Stages", runs: list[str]) -> None:
             show_tables(root, kind, "rich", runs=runs, quiet=True)
 
 
-def check(configs: list[RunConfig], suite: Suite, scored: bool) -> Any:
-    """The data set, once everything that can be refused at the door was looked at."""
-    from bench import pipeline
+def check(configs: list[RunConfig], suite: Suite, root: Path | None) -> Any:
+    """The data set, once all that can be refused at the door was looked at. `root`: where scores are made, if they are."""
+    from bench import pipeline, references
     from bench.step import check_net
 
     dataset = pipeline.load_dataset(suite)
     for config in configs:
         check_net(config, dataset.shape)
-    if scored:
-        pipeline.load_extractors(suite, dataset)
+    if root is not None:
+        for extractor in pipeline.load_extractors(suite, dataset):
+            references.check(suite.eval.reference, dataset, extractor, Root(root).references)
     return dataset
 
 
@@ -181,7 +182,7 @@ def show_speed(suite: Suite, *, dry_run: bool) -> None:
 
     configs = suite.runs()
     dist.pick_device(suite.loop.device)
-    dataset = check(configs, suite, scored=False)
+    dataset = check(configs, suite, None)
     if dry_run:
         announce_dry(configs, dataset)
         return

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from bench.errors import BenchError, unknown
+from bench.errors import EXIT_FAILED, BenchError, unknown
+from bench.guard import typed
 from bench.progress import board
 from bench.show import out
 from bench.store import Root
@@ -16,6 +17,8 @@ from bench.store import Root
 if TYPE_CHECKING:
     from bench.config import Suite
     from bench.rows import Row
+    from bench.score import Ways
+    from bench.stats import Making
 
 
 # explain
@@ -95,3 +98,70 @@ def fetch(names: list[str], folder: Path | None, *, offline: bool) -> None:
         except BenchError as error:
             place = error.given if os.environ.get(known.environment) else "not here"
         out.print(f"  needed for {escape(known.needed_for)}\n  {escape(place)}", soft_wrap=True)
+
+
+# score
+
+
+def score_images(a: str, b: str, ways: "Ways", root: Path, path: Path | None) -> None:
+    """Print the scores of images that others made; write them to `path`."""
+    from bench import score
+
+    with board() as progress:
+        found = score.score(a, b, ways, Root(root).references, command=typed(), watch=progress.watch)
+    for line in score.lines(found):
+        out.print(escape(line), soft_wrap=True)
+    if path:
+        score.write(found, path)
+        out.print(escape(str(path)), soft_wrap=True)
+
+
+# stats
+
+
+def making(suite: "Suite") -> "Making":
+    from bench.stats import Making
+
+    return Making(extractor_options=suite.extractors, dataset_options=suite.datasets, device=suite.loop.device)
+
+
+def build_statistics(what: str, extractor: str, suite: "Suite", root: Path, path: Path | None) -> None:
+    from bench import stats
+
+    built = stats.build(what, extractor, making(suite), Root(root).references, out=path, command=typed())
+    for remark in built.remarks:
+        out.print(escape(remark), soft_wrap=True)
+    out.print(escape(str(built.path)), soft_wrap=True)
+
+
+def list_statistics(places: list[Path], root: Path) -> None:
+    from bench import stats
+
+    own = Root(root).references
+    found = stats.listing(places or ([own] if own.is_dir() else []))
+    for record in found:
+        out.print(f"[bold]{escape(record['file'])}[/bold]", soft_wrap=True)
+        if record["fault"]:
+            out.print(f"  {escape(record['fault'])}", style="red", soft_wrap=True)
+            continue
+        images = f"{record['images']:,} images" if record["images"] else "an unknown number of images"
+        by = record["extractor"] or f"an extractor of {record['dim']:,} dimensions that it does not name"
+        made = f", {record['created_at']}, {record['command']}" if record["command"] else ""
+        out.print(escape(f"  {record['kind']}: {record['name'] or 'not named'}, {images}, by {by}{made}"), soft_wrap=True)
+    if not found:
+        out.print("(none yet)")
+
+
+def verify_statistics(files: list[Path], recompute: int, suite: "Suite") -> int:
+    """Print what is right and wrong with each file; the exit code."""
+    from bench import stats
+
+    code = 0
+    for path in files:
+        found = stats.verify(path, making(suite), recompute=recompute)
+        out.print(f"[bold]{escape(str(path))}[/bold]: {'wrong' if found.faults else 'right'}", soft_wrap=True)
+        for style, lines in (("red", found.faults), ("", found.checked), ("dim", found.notes)):
+            for line in lines:
+                out.print(f"  {escape(line)}", style=style, soft_wrap=True)
+        code = EXIT_FAILED if found.faults else code
+    return code

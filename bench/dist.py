@@ -9,6 +9,7 @@ from torch import Tensor
 
 import methods
 from bench.errors import BenchError
+from bench.metrics import Moments
 
 
 def rank() -> int:
@@ -53,6 +54,15 @@ def _all_gather(tensor: Tensor, counts: list[int]) -> list[Tensor]:
     found = [torch.empty_like(padded) for _ in counts]
     torch.distributed.all_gather(found, padded)
     return [part[:count] for part, count in zip(found, counts, strict=True)]
+
+
+def together(moments: Moments) -> Moments:
+    """The moments of the images of all processes."""
+    if world_size() > 1:
+        moments.shifted_to(from_first(moments.shift))
+        for part in (moments.count, moments.sum, moments.outer):
+            add_up(part)
+    return moments
 
 
 def barrier() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from bench import datasets, dist, extractors, provenance, references, sample, scores
 from bench.config import Eval
 from bench.errors import RunFailed
-from bench.estimates import METRICS, Score
+from bench.estimates import METRICS, NEED_REAL_FEATURES, Score
 from bench.extractors import Extractor
 from bench.protocol import Protocol
 from bench.references import Reference
@@ -37,6 +37,7 @@ def make_protocol(reference: Reference, extractor: Extractor, settings: Eval) ->
         "reference": reference.name,
         "reference_digest": reference.digest,
         "reference_images": reference.images,
+        **reference.conditions,
         "weights": "ema",
     }
     return Protocol(f"{extractors.title_of(extractor)}-n{settings.samples}-{settings.label_rule}", conditions)
@@ -60,10 +61,16 @@ def make_judges(dataset: datasets.Dataset, found: Sequence[Extractor], settings:
     """One an extractor. Raises BenchError for metrics that can not be had."""
     judges = []
     for extractor in found:
-        reference = references.of_dataset(dataset, extractor, folder)
+        reference = references.load(settings.reference, dataset, extractor, folder)
         chosen, remarks = scores.choose(settings.metrics, extractor, reference, settings.samples)
         judges.append(Judge(extractor, reference, make_protocol(reference, extractor, settings), chosen, tuple(remarks)))
     return judges
+
+
+def has_floor(judge: Judge) -> bool:
+    """Whether the real features are at hand anyway: a file's images are not taken through the network for a floor alone."""
+    wanted = judge.reference.kind == "data" or any(metric in NEED_REAL_FEATURES for metric in judge.metrics)
+    return wanted and judge.reference.features is not None
 
 
 # The scores
@@ -94,7 +101,8 @@ def evaluate(
     stamp |= {"world_size": dist.world_size()}
     rows = []
     for judge in judges:
-        if judge.reference.features is not None:
+        if has_floor(judge):
+            assert judge.reference.features is not None
             own = stamp | {"protocol": judge.protocol.id, "n": len(judge.reference.features) // 2}
             value = references.floor(judge.reference.features)
             rows.append(Row(**own, metric="frechet_distance_floor", value=value, better="min", seconds=0.0))

@@ -107,9 +107,9 @@ class Scorer:
 
     def scores(self) -> list[Score]:
         """Of the images of all processes; the same on each. A collective operation: every process calls it."""
-        moments = together(self.moments)
+        moments = dist.together(self.moments)
         assert moments.n == self.n, f"{moments.n} images, {self.n} were promised"
-        spatial = together(self.spatial) if self.spatial else None
+        spatial = dist.together(self.spatial) if self.spatial else None
         whole = {name: self._whole(name) for name, kept in self.keeps.items() if kept}
         found = Found(reference=self.reference, moments=moments, spatial=spatial, **whole)
         return [estimate(metric, found) for metric in self.wanted]
@@ -120,12 +120,3 @@ class Scorer:
         nothing = torch.zeros(0, dtype=torch.int64 if name == "label" else torch.float32)
         index = torch.cat(self.index) if self.index else torch.zeros(0, dtype=torch.int64)
         return dist.gathered(index, torch.cat(parts) if parts else nothing)
-
-
-def together(moments: Moments) -> Moments:
-    """The moments of all processes."""
-    if dist.world_size() > 1:
-        moments.shifted_to(dist.from_first(moments.shift))
-        for part in (moments.count, moments.sum, moments.outer):
-            dist.add_up(part)
-    return moments

@@ -11,11 +11,16 @@ from bench.errors import BenchError, unknown
 from bench.store import Root, RunDirectory
 
 if TYPE_CHECKING:
-    from reports.table import Table
+    import pandas as pd
+
+    from reports.lines import Descriptions
+    from reports.sheets import Sheet
+    from reports.table import Cell, Line, Table
 
 out = Console(highlight=False)
 
 
+KINDS = ("quality", "cost", "published")
 FORMS = ("rich", "markdown", "csv", "latex", "json")
 
 
@@ -24,13 +29,16 @@ def show_tables(root: Path, kind: str, form: str, runs: list[str] | None = None,
     from bench.rows import read
     from reports import forms, tables
 
-    if kind not in ("quality", "cost"):
-        raise unknown("table", kind, ("quality", "cost"), "For example: bench table cost")
+    if kind not in KINDS:
+        raise unknown("table", kind, KINDS, "For example: bench table cost")
     if form not in FORMS:
         raise unknown("format", form, FORMS, "For example: bench table --format markdown")
     frame, descriptions = read(Root(root).results)
     if runs is not None:
         frame = frame[frame["run"].isin(runs)]
+    if kind == "published":
+        show_published(frame, descriptions, form)
+        return
     if frame.empty and quiet:
         return
     if frame.empty:
@@ -45,9 +53,7 @@ def show_tables(root: Path, kind: str, form: str, runs: list[str] | None = None,
 
 def print_table(table: "Table") -> None:
     """One block a metric, a column a number of steps; metrics without steps share blocks as the width allows."""
-    seeds = sorted({line.seeds_text for line in table.lines})
-    shared = f", {seeds[0]} training seeds" if len(seeds) == 1 and seeds != ["1"] else ""
-    out.print(f"\n[bold]{escape(table.title + shared)}[/bold]", soft_wrap=True)
+    out.print(f"\n[bold]{escape(table.title + seeds_text(table))}[/bold]", soft_wrap=True)
     for head, columns in blocks(table, out.width):
         grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         grid.add_column(escape(head), overflow="fold")  # a long name wraps; a number is never cut
@@ -55,9 +61,10 @@ def print_table(table: "Table") -> None:
             text = escape(table.columns[i].steps_text or table.columns[i].metric_text)
             grid.add_column(text, justify="right", no_wrap=True)
         for line in table.lines:
-            name = f"{line.name}, {line.seeds_text} seeds" if len(seeds) > 1 else line.name
-            texts = [f"[bold green]{escape(c.text)}[/bold green]" if c.best else escape(c.text) for c in line.cells]
-            grid.add_row(f"  {escape(name)}", *(texts[i] for i in columns))
+            cells = [line.cells[i] for i in columns]
+            grid.add_row(f"  {escape(line_name(table, line))}", *map(cell_markup, cells))
+            for name in dict.fromkeys(cell.aside_name for cell in cells if cell.aside):  # a line of its own: it is no ±
+                grid.add_row(f"    {name}", *(c.aside if c.aside_name == name else "" for c in cells), style="dim")
         out.print(grid)
     for failure in table.failures:
         out.print(escape(failure.text), style="red")
@@ -65,10 +72,66 @@ def print_table(table: "Table") -> None:
         out.print(escape(table.note), style="dim")
 
 
+def seeds_text(table: "Table") -> str:
+    """How many training and sampling seeds, where all lines have as many."""
+    found = []
+    for kind, texts in (
+        ("training", [x.seeds_text for x in table.lines]),
+        ("sampling", [x.sampling_text for x in table.lines]),
+    ):
+        if len(set(texts)) == 1 and (texts[0] not in ("", "1") or table.sampled):
+            found.append(f"{texts[0]} {kind} seed{'' if texts[0] == '1' else 's'}")
+    return "".join(f", {text}" for text in found)
+
+
+def line_name(table: "Table", line: "Line") -> str:
+    return f"{line.name}, {line.seeds_text} seeds" if len({other.seeds_text for other in table.lines}) > 1 else line.name
+
+
+def cell_text(cell: "Cell") -> str:
+    return f"≈ {cell.text}" if cell.level else cell.text
+
+
+def cell_markup(cell: "Cell") -> str:
+    """Green: the best of its column and all that is not distinguishable from it; bold: the best."""
+    style = "bold green" if cell.best else "green" if cell.level else ""
+    return f"[{style}]{escape(cell_text(cell))}[/{style}]" if style else escape(cell_text(cell))
+
+
+def show_published(frame: "pd.DataFrame", descriptions: "Descriptions", form: str) -> None:
+    """What papers report, beside our results; without results it stands alone."""
+    from reports import sheets, tables
+
+    measured = [*tables.quality(frame, descriptions), *tables.cost(frame, descriptions)]
+    found = sheets.sheets(measured, descriptions)
+    if form != "rich":
+        print(sheets.render(found, form), end="")
+    for sheet in found if form == "rich" else []:
+        print_sheet(sheet)
+
+
+def print_sheet(sheet: "Sheet") -> None:
+    """The figures; below them in whole lines what differs, what the marks mean, and the commands that would make ours."""
+    from reports.sheets import HEADS, texts
+
+    heads = HEADS[: 5 if sheet.measured else 4]  # without a value of ours there is no difference to show
+    grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in heads:
+        number = head in ("claimed", "ours", "difference")
+        grid.add_column(head, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for pairing in sheet.pairings:
+        grid.add_row(*map(escape, texts(pairing)[: len(heads)]))
+    out.print(f"\n[bold]{escape(sheet.title)}[/bold]", soft_wrap=True)
+    out.print(grid)
+    for line in (*sheet.remarks, *sheet.notes, *(f"for ours: {command}" for command in sheet.commands)):
+        out.print(escape(line), style="dim", soft_wrap=True)
+
+
 def blocks(table: "Table", width: int) -> list[tuple[str, list[int]]]:
     """(head, columns) of each block of the table that fits the width."""
     found: list[tuple[str, list[int]]] = []
-    names = max(len(line.name) for line in table.lines) + (16 if len({line.seeds_text for line in table.lines}) > 1 else 4)
+    asides = [len(cell.aside_name) + 4 for line in table.lines for cell in line.cells]
+    names = max(*(len(line_name(table, line)) + 4 for line in table.lines), *asides)
     names = min(names, 34)  # longer ones wrap
     for i, column in enumerate(table.columns):
         head = column.metric_text if column.steps is not None else ""
@@ -82,7 +145,7 @@ def blocks(table: "Table", width: int) -> list[tuple[str, list[int]]]:
 
 def cell_width(table: "Table", i: int) -> int:
     column = table.columns[i]
-    return 2 + max(len(column.steps_text or column.metric_text), *(len(line.cells[i].text) for line in table.lines))
+    return 2 + max(len(column.steps_text or column.metric_text), *(len(cell_text(line.cells[i])) for line in table.lines))
 
 
 def show_list(root: Path, what: str) -> None:

@@ -1,13 +1,14 @@
-"""The rows of one table -> its columns, its lines' cells, and which cell of a column is the best."""
+"""The rows of one table -> its columns, its lines' cells, which cell of a column is the best and which may well be."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench.rows import Row
+from reports.compare import Comparison
 from reports.lines import grouped
-from reports.numbers import number, unit_and_divisor, with_spread
-from reports.table import Cell, Column, Line
+from reports.numbers import number, pair, unit_and_divisor, with_spread
+from reports.table import IMAGES, SAMPLING, TRAINING, Cell, Column, Line
 
 MISSING = "–"
 COUNTED = ("parameters", "forward_macs", "forward_equivalents")  # not measured: equal seeds are no finding
@@ -53,24 +54,47 @@ def _cell(rows: Sequence[Row], column: Column) -> Cell:
         return Cell(about[0].status, about[0].status, (), tuple(dict.fromkeys(row.run for row in about)), _reasons(about))
     values = tuple(statistics.fmean(row.value for row in group if row.value is not None) for group in good.values())
     runs = tuple(dict.fromkeys(row.run for group in good.values() for row in group))
-    cell = Cell("ok", "", values, runs, _reasons(bad))
-    mean, spread = statistics.fmean(values) / column.divisor, cell.spread
+    behind = sorted((row for group in good.values() for row in group), key=lambda row: (row.train_seed, row.sample_seed or 0))
+    cell = Cell("ok", "", values, runs, _reasons(bad), rows=tuple(behind))
+    mean, spread = statistics.fmean(values) / column.divisor, cell.shown_spread
     if spread is None or (spread == 0 and column.metric in COUNTED):
         return replace(cell, text=number(mean))
-    return replace(cell, text=with_spread(mean, spread / column.divisor))
+    if cell.spread_of == TRAINING:
+        return replace(cell, text=with_spread(mean, spread / column.divisor))
+    text, aside = pair(mean, spread / column.divisor)
+    return replace(cell, text=text, aside=aside)
+
+
+def spread_texts(cell: Cell, column: Column) -> tuple[str, ...]:
+    """Over training seeds, over sampling seeds, of one set of images; in the unit of the text, "–" where it is not known."""
+    kinds = (TRAINING, SAMPLING, IMAGES)
+    return tuple(number(cell.spreads[k] / column.divisor) if k in cell.spreads else MISSING for k in kinds)
+
+
+def facts(cell: Cell, column: Column) -> list[str]:
+    """How sure a value is and where it comes from, for whoever points at it."""
+    names = (
+        f"sd over {cell.seeds} training seeds",
+        f"sd over {cell.sample_seeds} sampling seeds",
+        "standard error of one set of images",
+    )
+    spreads = zip(names, spread_texts(cell, column), strict=True)
+    told = [f"{name}: {text}" for name, text in spreads if text != MISSING]
+    told += [f"rows: {' '.join(cell.ids)}", f"runs: {', '.join(cell.runs)}"]
+    return told + ([f"other seeds: {cell.reason}"] if cell.reason else [])
 
 
 def _reasons(rows: Sequence[Row]) -> str:
     return "; ".join(dict.fromkeys(row.reason for row in rows if row.reason))
 
 
-def ranked(lines: Sequence[Line], columns: Sequence[Column]) -> tuple[Line, ...]:
-    """The lines with their best cells marked, best first by the first column; lines without a value there come last."""
-    best = [_best([line.cells[i] for line in lines], column) for i, column in enumerate(columns)]
-    marked = [
-        replace(line, cells=tuple(replace(cell, best=cell.mean in best[i]) for i, cell in enumerate(line.cells)))
-        for line in lines
-    ]
+def ranked(lines: Sequence[Line], columns: Sequence[Column], comparisons: Sequence[Sequence[Comparison]]) -> tuple[Line, ...]:
+    """The lines with their best cells marked, best first by the first column; lines without a value there come last.
+
+    `comparisons`: each column's; what is not distinguishable from the best is marked so.
+    """
+    marks = [_marks(lines, i, column, comparisons[i]) for i, column in enumerate(columns)]
+    marked = [replace(line, cells=tuple(map(_marked, line.cells, (mark.get(line.name) for mark in marks)))) for line in lines]
 
     def place(line: Line) -> tuple[bool, float, str]:
         mean = line.cells[0].mean if line.cells else None
@@ -78,6 +102,18 @@ def ranked(lines: Sequence[Line], columns: Sequence[Column]) -> tuple[Line, ...]
         return (mean is None, sign * (mean or 0.0), line.name)
 
     return tuple(sorted(marked, key=place))
+
+
+def _marked(cell: Cell, mark: str | None) -> Cell:
+    return replace(cell, best=mark == "best", level=mark == "level")
+
+
+def _marks(lines: Sequence[Line], i: int, column: Column, pairs: Sequence[Comparison]) -> dict[str, str]:
+    """By line: best, or level with it as far as the rows can tell."""
+    best = _best([line.cells[i] for line in lines], column)
+    first = {line.name for line in lines if line.cells[i].mean in best}
+    undecided = {name for p in pairs if p.undecided and first & {p.first, p.second} for name in (p.first, p.second)}
+    return dict.fromkeys(undecided, "level") | dict.fromkeys(first, "best")
 
 
 def _best(cells: Sequence[Cell], column: Column) -> set[float]:

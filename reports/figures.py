@@ -13,8 +13,14 @@ from matplotlib.figure import Figure
 
 from reports.looks import FLOOR_DASH, Looks, draw_points, legend_of
 from reports.svg import INK, figure, log_y, plain_numbers, steps_axis, to_svg
-from reports.table import Cell, Line, Table
+from reports.table import IMAGES, SAMPLING, TRAINING, Cell, Line, Table
 
+BARS = {
+    TRAINING: "one sample standard deviation over training seeds",
+    SAMPLING: "where there is one training seed, the standard deviation over sampling seeds of its network, which is not that "
+    "over training seeds",
+    IMAGES: "where there is one set of images, the standard error of its value",
+}
 Logs = Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]]  # run -> (line, lines of train.jsonl)
 
 
@@ -30,7 +36,7 @@ class Chart:
 
 
 def quality_charts(table: Table, looks: Looks) -> list[Chart]:
-    """One chart a metric: value against steps, a line a method, bars of one standard deviation over seeds."""
+    """One chart a metric: value against steps, a line a method, bars of the spread that the table shows."""
     metrics = dict.fromkeys(column.metric for column in table.columns if column.steps is not None)
     return [chart for metric in metrics if (chart := _quality_chart(table, metric, looks)) is not None]
 
@@ -59,21 +65,24 @@ def _quality_chart(table: Table, metric: str, looks: Looks) -> Chart | None:
         axes.set_ylabel(column.metric_text)
         log_y(axes) if logarithmic else plain_numbers(axes, "y")
         legend_of(axes, [line.name for line in drawn], looks, floor="" if floor is None else "real against real")
-        spread = (
-            "Bars: one sample standard deviation over training seeds. "
-            if any(c.spread for li in drawn for c in li.cells)
-            else ""
-        )
+        bars = bars_text([li.cells[i] for li in drawn for i in indices])
         axis = "Both axes are logarithmic." if logarithmic else "The axis of steps is logarithmic."
         title = f"{_capital(column.head)} against steps"
-        return _chart(made, _identity(metric, table), title, f"{table.title}. {spread}{axis}")
+        return _chart(made, _identity(metric, table), title, f"{table.title}. {bars}{axis}")
 
 
 def _bars(cells: Sequence[Cell], logarithmic: bool, divisor: float) -> list[list[float]]:
     """Lengths below and above the means. On a logarithmic axis a bar ends above zero."""
-    spreads = [((cell.mean or 0.0) / divisor, (cell.spread or 0.0) / divisor) for cell in cells]
+    spreads = [((cell.mean or 0.0) / divisor, (cell.shown_spread or 0.0) / divisor) for cell in cells]
     below = [min(spread, 0.9 * mean) if logarithmic else spread for mean, spread in spreads]
     return [below, [spread for _, spread in spreads]]
+
+
+def bars_text(cells: Sequence[Cell]) -> str:
+    """What the bars are, told apart by where they come from; "" where there is none."""
+    kinds = {cell.spread_of for cell in cells if cell.shown_spread}
+    texts = [text for kind, text in BARS.items() if kind in kinds]
+    return f"Bars: {'; '.join(texts)}. " if texts else ""
 
 
 # Training
@@ -166,7 +175,8 @@ def quality_against_time(quality: Table, cost: Table, looks: Looks) -> Chart | N
         log_y(axes) if all((line.cells[indices[0]].mean or 0.0) > 0 for line in lines) else plain_numbers(axes, "y")
         legend_of(axes, [line.name for line in lines], looks, lines=False)
         title = f"{_capital(column.head)} against training time"
-        caption = f"{cost.title}. Lower left is better: closer to the data after less time."
+        bars = bars_text([line.cells[indices[0]] for line in lines])
+        caption = f"{cost.title}. {bars}Lower left is better: closer to the data after less time."
         return _chart(made, _identity("time", cost, quality), title, caption)
 
 
@@ -175,7 +185,8 @@ def _valued(table: Table, metric: str) -> list[tuple[Line, Cell]]:
 
 
 def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+    """At the start of a title; "sFID" has its own capitals."""
+    return text[0].upper() + text[1:] if text.split()[0].islower() else text
 
 
 def _identity(kind: str, *tables: Table) -> str:

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from bench.errors import unknown
-from reports.table import Cell, Table
+from reports.table import LEVEL, Cell, Line, Table
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -25,6 +25,13 @@ LATEX = {
     "↑": r"$\uparrow$",
     "±": r"$\pm$",
     "–": "--",
+    "−": "$-$",
+    "≈": r"$\approx$",
+    "→": r"$\to$",
+    "∞": r"$\infty$",
+    "×": r"$\times$",
+    "⁻": r"\textsuperscript{--}",
+    "³": r"\textsuperscript{3}",
     "\n": " ",
 }
 
@@ -45,15 +52,33 @@ def cell_records(table: Table) -> list[dict[str, Any]]:
         | {"line": line.name, "method": line.method, "metric": column.metric, "steps": column.steps}
         | {"unit": column.raw_unit, "better": column.better, "mean": cell.mean, "spread": cell.spread, "seeds": cell.seeds}
         | {
+            "sampling_spread": cell.sampling_spread,  # over sampling seeds within a training seed
+            "sampling_seeds": cell.sample_seeds,
+            "standard_error": cell.standard_error,  # of one set of images
             "values": list(cell.values),
             "best": cell.best,
+            "not_distinguishable_from_best": cell.level,
             "status": cell.status,
             "reason": cell.reason,
             "runs": list(cell.runs),
+            "rows": list(cell.ids),  # as `bench explain` takes them
         }
         for line in table.lines
         for column, cell in zip(table.columns, line.cells, strict=True)
         if cell.status != "missing"
+    ]
+
+
+def comparison_records(table: Table) -> list[dict[str, Any]]:
+    """One record a pair of lines and column, as reports.compare judges it: first - second, in the rows' own unit."""
+    return [
+        {"metric": column.metric, "steps": column.steps, "first": pair.first, "second": pair.second}
+        | {"question": pair.question, "seeds": list(pair.seeds), "difference": found.value, "standard_error": found.error}
+        | {"low": found.value - found.half_width, "high": found.value + found.half_width, "p_value": found.p_value}
+        | {"p_value_holm": pair.p_value, "distinguishable": pair.distinguishable, "verdict": pair.verdict}
+        for column, pairs in zip(table.columns, table.comparisons, strict=True)
+        for pair in pairs
+        if (found := pair.difference)
     ]
 
 
@@ -65,7 +90,7 @@ def _json(table: Table) -> str:
         "note": table.note,
         "frechet_distance_floor": table.floor,
     }
-    document |= {"cells": cell_records(table), "failures": failures}
+    document |= {"cells": cell_records(table), "comparisons": comparison_records(table), "failures": failures}
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -76,38 +101,53 @@ def _csv(table: Table) -> str:
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
     for cell in cells:  # the csv module writes floats by repr: nothing is lost
-        writer.writerow(cell | {"values": " ".join(map(repr, cell["values"])), "runs": " ".join(cell["runs"])})
+        lists = {"values": " ".join(map(repr, cell["values"])), "runs": " ".join(cell["runs"]), "rows": " ".join(cell["rows"])}
+        writer.writerow(cell | lists)
     return buffer.getvalue()
+
+
+def marked(cell: Cell) -> str:
+    """The whole text, with ≈ where it is not distinguishable from the best."""
+    return f"{LEVEL} {cell.full_text}" if cell.level else cell.full_text
+
+
+def seed_heads(table: Table) -> list[str]:
+    return ["training seeds", "sampling seeds"] if table.sampled else ["seeds"]
+
+
+def seeds(table: Table, line: Line) -> list[str]:
+    return [line.seeds_text, line.sampling_text] if table.sampled else [line.seeds_text]
 
 
 def _markdown(table: Table) -> str:
     def text(cell: Cell) -> str:
-        return f"**{cell.text}**" if cell.best else cell.text
+        return f"**{cell.text}**{cell.full_text.removeprefix(cell.text)}" if cell.best else marked(cell)
 
-    heads = ["method", *(column.full_head for column in table.columns), "seeds"]
-    rows = [[_escape_markdown(line.name), *(text(cell) for cell in line.cells), line.seeds_text] for line in table.lines]
+    heads = ["method", *(column.full_head for column in table.columns), *seed_heads(table)]
+    rows = [[escape_markdown(line.name), *(text(cell) for cell in line.cells), *seeds(table, line)] for line in table.lines]
     rule = ["---", *("---:" for _ in heads[1:])]
-    body = ["| " + " | ".join(row) + " |" for row in ([_escape_markdown(head) for head in heads], rule, *rows)]
-    notes = [f"- {_escape_markdown(failure.text)}" for failure in table.failures]
-    parts = [f"**{_escape_markdown(table.title)}**", "\n".join(body), _escape_markdown(table.note), "\n".join(notes)]
+    body = ["| " + " | ".join(row) + " |" for row in ([escape_markdown(head) for head in heads], rule, *rows)]
+    notes = [f"- {escape_markdown(failure.text)}" for failure in table.failures]
+    parts = [f"**{escape_markdown(table.title)}**", "\n".join(body), escape_markdown(table.note), "\n".join(notes)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def _latex(table: Table) -> str:
     groups = table.head_spans
-    first = ["", *(rf"\multicolumn{{{span}}}{{c}}{{{_escape_latex(text)}}}" for text, span in groups), ""]
-    second = ["method", *(_escape_latex(column.steps_text) for column in table.columns), "seeds"]
+    first = ["", *(rf"\multicolumn{{{span}}}{{c}}{{{escape_latex(text)}}}" for text, span in groups)]
+    first += [""] * len(seed_heads(table))
+    second = ["method", *(escape_latex(column.steps_text) for column in table.columns), *seed_heads(table)]
     rows = [
-        [_escape_latex(line.name), *(_latex_cell(cell) for cell in line.cells), _escape_latex(line.seeds_text)]
+        [escape_latex(line.name), *(_latex_cell(cell) for cell in line.cells), *map(escape_latex, seeds(table, line))]
         for line in table.lines
     ]
     notes = " ".join([table.title + ".", table.note, *(failure.text + "." for failure in table.failures)])
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(notes)}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(table.columns)}r}}", r"\toprule", _latex_row(first)]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(notes)}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(second) - 1)}}}", r"\toprule", _latex_row(first)]
     lines += [_rules(groups), _latex_row(second), r"\midrule", *(_latex_row(row) for row in rows), r"\bottomrule"]
     return "\n".join([*lines, r"\end{tabular}", r"\end{table}"]) + "\n"
 
@@ -123,9 +163,10 @@ def _latex_row(cells: list[str]) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = _escape_latex(cell.text)
-    return rf"\textbf{{{text}}}" if cell.best else text
+    if not cell.best:
+        return escape_latex(marked(cell))
+    return rf"\textbf{{{escape_latex(cell.text)}}}{escape_latex(cell.full_text.removeprefix(cell.text))}"
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     return "".join(LATEX.get(char, char) for char in text)

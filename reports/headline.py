@@ -1,5 +1,6 @@
 """What the numbers say, in a sentence or two: who is best, by how much, and whether the seeds settle it."""
 
+from reports.compare import Comparison
 from reports.table import Cell, Column, Line, Table
 
 
@@ -20,9 +21,11 @@ def quality_sentences(table: Table) -> list[str]:
     if best.mean == other.mean:
         return [f"{at}{first.name} and {second.name} are level: {column.head} {_valued(best, column)}."]
     values = f"{column.head} {_valued(best, column)} against {_valued(other, column)} for {second.name}"
-    certainty = _certainty(first, best, second, other, column)
-    verb = "is best" if certainty.startswith("Every") else "is ahead"  # "best" is a claim; it takes seeds that agree
-    return [f"{at}{first.name} {verb}: {values}{_by(best, other, column)}.", certainty]
+    pairs = table.against_best(0)
+    settled = bool(pairs) and all(pair.settled for pair in pairs)
+    verb = "is best" if settled else "is ahead"  # "best" is a claim; it takes training seeds that agree
+    certainty = [words for pair in pairs if pair.first == second.name for words in _certainty(pair, pairs, column)]
+    return [f"{at}{first.name} {verb}: {values}{_by(best, other, column)}.", *certainty]
 
 
 def cost_sentences(table: Table) -> list[str]:
@@ -35,7 +38,9 @@ def cost_sentences(table: Table) -> list[str]:
     factor = found[0][1].mean / found[1][1].mean
     unit = table.columns[indices[0]].raw_unit
     times = f"{factor:.2g}" if factor < 100 else f"{factor:,.0f}"
-    return [f"{first.name} trains fastest: {fast.text} {unit}, {times} times {second.name} ({slow.text})."]
+    undecided = any(pair.first == second.name and pair.undecided for pair in table.against_best(indices[0]))
+    remark = ["The two are not distinguishable."] if undecided else []
+    return [f"{first.name} trains fastest: {fast.text} {unit}, {times} times {second.name} ({slow.text}).", *remark]
 
 
 def _ordered(table: Table, index: int) -> list[tuple[Line, Cell]]:
@@ -59,18 +64,21 @@ def _percent(value: float) -> str:
     return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
 
 
-def _certainty(first: Line, best: Cell, second: Line, other: Cell, column: Column) -> str:
-    single = [line.name for line, cell in ((first, best), (second, other)) if cell.seeds < 2]
-    if single:
-        names = (
-            f"{single[0]} has one training seed"
-            if len(single) == 1
-            else f"{first.name} and {second.name} have one training seed each"
-        )
-        return f"{names}: how far seeds scatter is not known, so the order is not settled."
-    ahead = min(best.values) > max(other.values) if column.better == "max" else max(best.values) < min(other.values)
-    if ahead:
-        return f"Every seed of {first.name} ({best.seeds}) is ahead of every seed of {second.name} ({other.seeds})."
-    return (
-        f"Seeds of the two overlap ({best.seeds} of {first.name}, {other.seeds} of {second.name}), so the order is not settled."
-    )
+def _certainty(nearest: Comparison, pairs: list[Comparison], column: Column) -> list[str]:
+    """What the rows say of the best and the second, and who else may well be the best; see reports.compare."""
+    second, first = nearest.first, nearest.second
+    text = nearest.text(column.divisor, column.unit)
+    if nearest.methods:
+        seeds = f"over {nearest.seeds[1]} and {nearest.seeds[0]} training seeds"
+        if not nearest.distinguishable:
+            return [f"{text}: not distinguishable {seeds}, so the order is not settled."]
+        others = [pair.first for pair in pairs if not pair.settled]
+        also = f"Not settled against {first}: {', '.join(others)}."
+        return [f"{text}: distinguishable {seeds}.", *([also] if others else [])]
+    single = [name for name, seeds in ((first, nearest.seeds[1]), (second, nearest.seeds[0])) if seeds < 2]
+    names = f"{single[0]} has one training seed" if len(single) == 1 else f"{first} and {second} have one training seed each"
+    unsettled = f"{names}: how far seeds scatter is not known, so the order is not settled."
+    if not nearest.networks:
+        return [unsettled]
+    words = "distinguishable" if nearest.distinguishable else "not distinguishable"
+    return [unsettled, f"These two networks, on the same noises and labels: {text}, {words}."]

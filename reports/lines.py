@@ -28,7 +28,8 @@ def records(frame: pd.DataFrame) -> list[Row]:
     for record in clean.where(clean.notna(), None).to_dict("records"):
         fields: dict[str, Any] = {str(key): value for key, value in record.items()}
         fields |= {key: int(fields[key]) for key in WHOLE if fields[key] is not None}
-        fields |= {key: "" for key in ("unit", "better", "reason", "commit") if fields[key] is None}
+        fields |= {key: "" for key in ("unit", "better", "reason", "commit", "resampling") if fields[key] is None}
+        fields["replicates"] = () if fields["replicates"] is None else tuple(map(float, fields["replicates"]))
         row = Row(**fields)
         if row.status == "ok" and (row.value is None or not math.isfinite(row.value)):
             row = dataclasses.replace(row, status="failed", reason=f"the value is {row.value}, not a finite number", value=None)

@@ -22,13 +22,31 @@ def number(value: float) -> str:
 
 
 def with_spread(mean: float, spread: float) -> str:
-    """Mean ± spread with equal decimals: two significant digits of the spread, but no more than the mean shows alone."""
+    """Mean ± spread."""
+    return " ± ".join(pair(mean, spread))
+
+
+def pair(mean: float, spread: float) -> tuple[str, str]:
+    """Both with equal decimals: two significant digits of the spread, but no more than the mean shows alone."""
     if spread == 0:
-        return f"{number(mean)} ± 0"
+        return number(mean), "0"
     if abs(mean) < SMALLEST and abs(spread) < SMALLEST:
-        return f"{mean:.3g} ± {spread:.1g}"
+        return f"{mean:.3g}", f"{spread:.1g}"
     decimals = min(_decimals(x, digits) for x, digits in ((mean, DIGITS), (spread, 2)) if x)
-    return f"{_fixed(mean, decimals)} ± {_fixed(spread, decimals)}"
+    return _fixed(mean, decimals), _fixed(spread, decimals)
+
+
+def with_interval(value: float, half_width: float) -> tuple[str, str, str]:
+    """The value and the ends of its interval with equal decimals: two significant digits of the half-width."""
+    if half_width == 0 or half_width < SMALLEST:
+        return number(value), number(value - half_width), number(value + half_width)
+    decimals = _decimals(half_width, 2)
+    return _fixed(value, decimals), _fixed(value - half_width, decimals), _fixed(value + half_width, decimals)
+
+
+def probability(p_value: float) -> str:
+    """ "p = 0.012", "p < 0.001"."""
+    return "p < 0.001" if p_value < 1e-3 else f"p = {p_value:.2g}"
 
 
 def unit_and_divisor(unit: str, largest: float, *, thousandths: bool = False) -> tuple[str, float]:

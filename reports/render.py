@@ -15,12 +15,14 @@ from markupsafe import Markup
 from bench import rows as result_rows
 from bench.errors import BenchError
 from bench.store import Root, RunDirectory, write_atomic
+from reports.cells import facts, spread_texts
 from reports.figures import Chart, loss_charts, quality_against_time, quality_charts, throughput_chart
 from reports.headline import cost_sentences, quality_sentences
 from reports.lines import Descriptions, current, records
 from reports.looks import Looks, looks_of
 from reports.runs import anchor, entries, protocols
 from reports.samples import galleries
+from reports.sheets import sheets
 from reports.table import Table
 from reports.tables import cost, quality
 
@@ -45,6 +47,7 @@ def render(root: Root, out: Path) -> Path:
     context = {
         "qualities": qualities,
         "costs": costs,
+        "published": sheets([*qualities, *costs], descriptions),
         "headlines": [(table, quality_sentences(table)) for table in qualities],
         "speed_headlines": [(table, sentences) for table in costs if (sentences := cost_sentences(table))],
         "quality_charts": [chart for table in qualities for chart in quality_charts(table, looks)],
@@ -69,6 +72,7 @@ def environment() -> Environment:
     )
     jinja.globals["style"] = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # ours: no input goes into it
     jinja.filters["svg"] = lambda chart: Markup(chart.svg)  # ours: matplotlib escapes the names in it
+    jinja.globals |= {"facts": facts, "spread_texts": spread_texts}
     jinja.filters["anchor"] = anchor
     jinja.filters["protocol_anchor"] = lambda name: anchor(name, "protocol")
     return jinja

@@ -4,12 +4,12 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tomli_w
 
-from bench.rows import Row
+from bench.rows import Row, row_id
 from bench.store import RunDirectory, read_json
 from reports.lines import Descriptions, flatten, grouped
 
@@ -25,6 +25,7 @@ class Entry:
     command: str  # makes the run again; "" where it was not recorded
     facts: tuple[tuple[str, str], ...]  # (name, value)
     config: str  # resolved settings, as TOML
+    rows: tuple[tuple[str, str], ...] = ()  # (what was measured, ids in the order of the sampling seeds)
 
 
 def anchor(name: str, kind: str = "run") -> str:
@@ -73,7 +74,16 @@ def _entry(run: str, rows: Sequence[Row], description: Mapping[str, Any] | None,
         command=str(description.get("command") or ""),
         facts=tuple(_facts(description)),
         config=_toml(config) if isinstance(config, Mapping) else "",
+        rows=tuple(_ids(rows)),
     )
+
+
+def _ids(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """The ids of a run's measurements, by protocol, metric and number of steps."""
+    by_what: dict[str, list[str]] = {}
+    for row in sorted(rows, key=lambda row: (row.protocol, row.metric, row.steps or 0, row.sample_seed or 0)):
+        by_what.setdefault(f"{row.protocol}, {_what(row).rstrip(',')}", []).append(row_id(row))
+    return ((what, " ".join(ids)) for what, ids in by_what.items())
 
 
 def _what(row: Row) -> str:

@@ -1,12 +1,15 @@
 """Result rows to make tables and pages of, without a run."""
 
 import math
+import random
 import re
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from bench import rows
+from bench import intervals, rows
 from bench.store import Root
 from reports import tables
 from reports.table import Table
@@ -36,6 +39,43 @@ def row(
         "commit": "0123456789abcdef",
     }
     return rows.Row(method=method, train_seed=seed, metric=metric, value=value, **(fields | more))
+
+
+def scored(method: str, seed: int, sample_seed: int, parts: Sequence[float], **more: Any) -> rows.Row:
+    """A row whose value is the mean of its `parts`, one a group of images, with the replicates that this leaves."""
+    left_out = tuple((sum(parts) - part) / (len(parts) - 1) for part in parts)
+    fields: dict[str, Any] = {
+        "sample_seed": sample_seed,
+        "n": 2000,
+        "resampling": intervals.JACKKNIFE,
+        "replicates": left_out,
+        "standard_error": intervals.standard_error(left_out, intervals.JACKKNIFE),
+    }
+    return row(method, seed, value=statistics.fmean(parts), **(fields | more))
+
+
+def made_up(
+    levels: dict[str, float],
+    *,
+    draw: random.Random,
+    seeds: int = 1,
+    sample_seeds: int = 3,
+    training: float = 0.0,
+    own: float = 0.0,
+    shared: float = 1.0,
+    **more: Any,
+) -> list[rows.Row]:
+    """Methods at these true levels. Spreads: `training` between a method's training seeds, `own` between networks within a
+    group of images, `shared` what the same noises do to every network alike."""
+    fate = {(k, g): draw.gauss(0, shared) for k in range(sample_seeds) for g in range(10)}
+    found = []
+    for method, level in levels.items():
+        for seed in range(seeds):
+            mean = level + draw.gauss(0, training)
+            for k in range(sample_seeds):
+                parts = [mean + fate[k, g] + draw.gauss(0, own) for g in range(10)]
+                found.append(scored(method, seed, k, parts, **more))
+    return found
 
 
 def failed(method: str, seed: int, **more: Any) -> rows.Row:
@@ -73,17 +113,17 @@ def save(root: Root, given: list[rows.Row], descriptions: dict[str, dict[str, An
 
 
 def realistic() -> list[rows.Row]:
-    """Three methods, two seeds; one run failed; many steps for one method only; awkward full-precision values."""
+    """Three methods, two training seeds, three sampling seeds; one run failed; many steps for one method only."""
     given = [failed("meanflow", 1), row("soflow", 0, tables.FLOOR, 0.4123)]
-    level = {"soflow": 12.3456789, "meanflow": 15.1, "flow_matching": 96.2}
+    level, draw = {"soflow": 12.3456789, "meanflow": 15.1, "flow_matching": 96.2}, random.Random(0)
     for method, seed in [("soflow", 0), ("soflow", 1), ("meanflow", 0), ("flow_matching", 0), ("flow_matching", 1)]:
         for steps in (1, 2, 64) if method == "flow_matching" else (1, 2):
             value = level[method] * (1 + seed / 30) / math.sqrt(steps)
-            given += [
-                row(method, seed, value=value, steps=steps),
-                row(method, seed, "kernel_distance", value * 2e-4, steps=steps),
-            ]
-            given += [row(method, seed, "class_accuracy", 1 - value / 120, steps=steps)]
+            for k in range(3):
+                parts = [value * (1 + draw.gauss(0, 0.02)) for _ in range(10)]
+                given += [scored(method, seed, k, parts, steps=steps)]
+                given += [scored(method, seed, k, [p * 2e-4 for p in parts], metric="kernel_distance", steps=steps)]
+                given += [row(method, seed, "class_accuracy", 1 - parts[0] / 120, steps=steps, sample_seed=k, n=2000)]
             given += [row(method, seed, "latency_ms", 3.1 * steps + seed / 7, steps=steps, unit="ms")]
         given += [row(method, seed, "train_images_per_second", 1e5 / level[method], unit="images/s")]
         given += [row(method, seed, "train_seconds", 4.0 * level[method] + seed, unit="s")]

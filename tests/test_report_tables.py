@@ -3,13 +3,14 @@
 import json
 import math
 import re
+from typing import Any
 
 import pytest
 
 from bench.errors import BenchError
 from reports import forms, tables
 from reports.headline import quality_sentences
-from reports.numbers import number, unit_and_divisor, with_spread
+from reports.numbers import number, probability, unit_and_divisor, with_interval, with_spread
 from result_rows import PROTOCOL, cell, described, failed, frame, row
 
 # Numbers
@@ -36,6 +37,12 @@ def test_spread_and_mean_have_equal_decimals() -> None:
     assert with_spread(12.345, 3.21) == "12.3 ± 3.2"
     assert with_spread(1.5, 0.0) == "1.500 ± 0"
     assert with_spread(-0.001, 0.2) == "0.00 ± 0.20"  # no minus before nothing
+
+
+def test_an_interval_has_equal_decimals() -> None:
+    assert with_interval(0.31234, 0.0912) == ("0.312", "0.221", "0.404")
+    assert with_interval(0.05, 0.11) == ("0.05", "-0.06", "0.16")
+    assert (probability(0.0004), probability(0.01234)) == ("p < 0.001", "p = 0.012")
 
 
 def test_units() -> None:
@@ -167,6 +174,44 @@ def test_bytes_are_shown_in_mib() -> None:
     assert (found.text, found.mean) == ("3.500", 3.5 * 2**20)
 
 
+# Names
+
+
+def described_protocol(**conditions: object) -> dict[str, Any]:
+    return {"a run": {"protocols": {PROTOCOL: conditions}}}
+
+
+@pytest.mark.parametrize(
+    ("samples", "head"), [(10_000, "FID-10K"), (50_000, "FID-50K"), (2500, "FID-2.5K"), (1797, "FID-1797")]
+)
+def test_fid_is_the_name_on_inception_alone(samples: int, head: str) -> None:
+    given = [row(metric=metric, value=1.0) for metric in tables.QUALITY]
+    [table] = tables.quality(frame(*given), described_protocol(extractor="inception", samples=samples))
+    count = head.removeprefix("FID")
+    assert [c.head for c in table.columns] == [
+        head, "FID, n → ∞", f"sFID{count}", "KID", "KID of random subsets", f"IS{count}", f"IS{count} as ADM",
+        "precision", "recall", "class accuracy",
+    ]  # fmt: skip
+    assert "ot FID" not in table.note
+    [clean] = tables.quality(frame(row()), described_protocol(extractor="clean_fid", samples=samples))
+    assert clean.columns[0].head == f"clean-{head}"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "remark"),
+    [
+        ({"extractor": "digits"}, "Not FID: the features are those of digits."),
+        ({"extractor": "lite0", "extractor_comparable": "not FID: another network"}, "Not FID: another network."),
+        ({"extractor": "dinov2", "extractor_comparable": "FD-DINOv2, not FID"}, "FD-DINOv2, not FID."),
+        ({"extractor": "inception", "extractor_comparable": "no: weights differ"}, "Not FID: weights differ."),
+    ],
+)
+def test_another_extractor_is_no_fid_and_says_so(conditions: dict[str, str], remark: str) -> None:
+    [table] = tables.quality(frame(row(), row(metric="frechet_distance_infinite")), described_protocol(**conditions))
+    assert [c.head for c in table.columns] == ["Fréchet distance", "Fréchet distance, n → ∞"]
+    assert remark in table.note
+
+
 # Forms
 
 
@@ -219,12 +264,15 @@ def test_headline_says_by_how_much_and_whether_seeds_settle_it() -> None:
         given = [row(m, s, value=v) for m, vs in zip(("soflow", "meanflow"), values, strict=True) for s, v in enumerate(vs)]
         return quality_sentences(tables.quality(frame(*given))[0])
 
-    settled = sentences((1.0, 3.0), (4.0, 6.0))
+    settled = sentences((1.0, 1.2), (4.0, 4.2))
     assert "At 1 step, soflow is best" in settled[0]
-    assert "(60 % lower)" in settled[0]
-    assert "Every seed of soflow (2) is ahead of every seed of meanflow (2)." in settled
+    assert "(73 % lower)" in settled[0]
+    assert settled[1].endswith("distinguishable over 2 and 2 training seeds.")
     open_question = sentences((1.0, 4.5), (4.0, 6.0))
     assert "At 1 step, soflow is ahead" in open_question[0]
     assert "not settled" in open_question[1]
+    apart = sentences((1.0, 3.0), (4.0, 6.0))  # every seed ahead, as by chance in one of three such tables: p is 0.17
+    assert "At 1 step, soflow is ahead" in apart[0]
+    assert "not distinguishable over 2 and 2 training seeds" in apart[1]
     single = quality_sentences(tables.quality(frame(row(), row("meanflow", value=2.0)))[0])
     assert "soflow and meanflow have one training seed each" in single[1]

@@ -129,7 +129,7 @@ def test_real_images_score_at_the_floor(digits: Any, tmp_path: Path) -> None:
 def test_a_damaged_reference_is_made_again(digits: Any, tmp_path: Path) -> None:
     extractor = extractors.load("digits", shape=digits.shape)
     real = references.of_dataset(digits, extractor, tmp_path)
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.npz")
     path.write_bytes(path.read_bytes()[:1000])
     assert torch.equal(references.of_dataset(digits, extractor, tmp_path).features, real.features)
 
