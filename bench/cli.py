@@ -202,10 +202,10 @@ def report(
 @app.command("list", epilog="Example: bench list methods")
 @guarded
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, datasets, nets, extractors, runs, or all.")] = "all",
+    what: Annotated[str, typer.Argument(help="methods, datasets, nets, extractors, runs, rows, or all.")] = "all",
     root: RootDir = HERE,
 ) -> None:
-    """Show what there is: methods, data sets, nets, extractors, runs."""
+    """Show what there is: methods, data sets, nets, extractors, runs, rows."""
     from bench import show
 
     show.show_list(root, what)

@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from bench.errors import EXIT_FAILED, BenchError, unknown
 from bench.guard import typed
 from bench.progress import board
-from bench.show import out
+from bench.show import describe_row, out
 from bench.store import Root
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def show_explanation(root: Path, first: str, second: str, suite: "Suite | None")
     rows = records(frame)
     a, b = explain.find(rows, first), explain.find(rows, second)
     for row in (a, b):
-        out.print(escape(described(row)), soft_wrap=True)
+        out.print(escape(describe_row(row)), soft_wrap=True)
     if a.value is not None and b.value is not None:
         out.print(f"second - first: {b.value - a.value:+.6g}")
     found = explain.differences(a, b, descriptions)
@@ -52,15 +52,6 @@ def show_explanation(root: Path, first: str, second: str, suite: "Suite | None")
         show_effects(effects, a)
     elif suite:
         out.print("None of these can be measured from a snapshot: that takes label rule, quantiser, samples or steps.")
-
-
-def described(row: "Row") -> str:
-    from bench.rows import row_id
-
-    value = f"{row.value:.6g}" if row.value is not None else f"{row.status}, {row.reason}"
-    at = f" at {row.steps} step{'s' * (row.steps > 1)}" if row.steps else ""
-    seed = f", sampling seed {row.sample_seed}" if row.sample_seed is not None else ""
-    return f"{row_id(row)}  {row.run}: {row.metric}{at}{seed}: {value}"
 
 
 def show_effects(effects: list[Any], row: "Row") -> None:

@@ -11,6 +11,7 @@ from bench.errors import BenchError, unknown
 from bench.store import Root, RunDirectory
 
 if TYPE_CHECKING:
+    from bench.rows import Row
     import pandas as pd
 
     from reports.lines import Descriptions
@@ -154,8 +155,8 @@ def show_list(root: Path, what: str) -> None:
     from bench.dit import PATCHES, SIZES
 
     kinds = ("methods", "datasets", "nets", "extractors", "runs")
-    if what not in (*kinds, "all"):
-        raise unknown("list", what, (*kinds, "all"), "For example: bench list runs")
+    if what not in (*kinds, "rows", "all"):
+        raise unknown("list", what, (*kinds, "rows", "all"), "For example: bench list runs")
     for kind in kinds if what == "all" else (what,):
         if what == "all":
             out.print(f"[bold]{kind}[/bold]")
@@ -168,6 +169,8 @@ def show_list(root: Path, what: str) -> None:
         elif kind == "nets":
             sizes = [f"{k}/p: {s.depth} blocks of width {s.width}, {s.heads} heads" for k, s in SIZES.items()]
             lines = [*sizes, f"patch p: {', '.join(map(str, PATCHES))}"]
+        elif kind == "rows":  # too many to be among "all"
+            lines = describe_rows(root)
         else:
             lines = [describe_run(run) for run in Root(root).run_directories()] or ["(none yet)"]
         for line in lines:
@@ -182,3 +185,22 @@ def describe_run(run: RunDirectory) -> str:
     share = f"{status['images'] / status['total']:.0%}" if status.get("total") else ""
     state = "stopped" if status["state"] == "running" and not run.in_use() else status["state"]  # it was killed
     return f"{run.name}  {state} {share} {status.get('reason', '')}".rstrip()
+
+
+def describe_rows(root: Path) -> list[str]:
+    """Every measurement with its id, for `bench explain`."""
+    from bench.rows import read
+    from reports.lines import records
+
+    frame, _ = read(Root(root).results)
+    return [describe_row(row) for row in records(frame)] or ["(none yet)"]
+
+
+def describe_row(row: "Row") -> str:
+    """Id, run, metric, steps, sampling seed, value or why there is none, protocol."""
+    from bench.rows import row_id
+
+    value = f"{row.value:.6g}{f' {row.unit}' if row.unit else ''}" if row.value is not None else f"{row.status}, {row.reason}"
+    at = f" at {row.steps} step{'s' * (row.steps > 1)}" if row.steps else ""
+    seed = f", sampling seed {row.sample_seed}" if row.sample_seed is not None else ""
+    return f"{row_id(row)}  {row.run}: {row.metric}{at}{seed}: {value}  [{row.protocol}]"

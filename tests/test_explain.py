@@ -122,6 +122,8 @@ def test_the_verb_prints_differences_and_effects(measured: tuple[Root, list[Row]
     listed = bench("explain", *names, "--root", str(root.path), "--no-measure")
     assert "label_rule" in listed.stdout
     assert "as it was" not in listed.stdout
+    rows_listed = bench("list", "rows", "--root", str(root.path))
+    assert all(name in rows_listed.stdout for name in names)
     wrong = bench("explain", "x", names[0], "--root", str(root.path))
     assert wrong.exit_code == 2
     assert "Allowed: " in wrong.stderr
