@@ -11,9 +11,9 @@ from bench.errors import BenchError, unknown
 from bench.store import Root, RunDirectory
 
 if TYPE_CHECKING:
-    from bench.rows import Row
     import pandas as pd
 
+    from bench.rows import Row
     from reports.lines import Descriptions
     from reports.sheets import Sheet
     from reports.table import Cell, Line, Table
