@@ -119,6 +119,26 @@ def verify_stats(
     leave(console_scores.verify_statistics(files, recompute, load(config, settings, device)))
 
 
+@app.command(
+    epilog="Example: bench check --out check\n\nExit codes: 0 held, 1 regressed, 2 your mistake, 3 improved (write a new "
+    "baseline), 4 nothing measured, 5 a run failed, 130 interrupted."
+)
+@guarded
+def check(
+    config: Annotated[Path | None, typer.Option(help="The profile. Default: bench/profiles/ci.toml.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Default: NAME-baseline.json beside the profile.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Train the baseline's seeds and write it anew.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for summary.md, junit.xml and check.json.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Training seeds, in place of the profile's.")] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Also the training step's speed, as a ratio to a plain loop.")] = False,
+) -> None:
+    """The gate for CI: train small, compare with the committed baseline, say what is worse, better, or the same."""
+    from bench import console_scores
+
+    verb = console_scores.update_baseline if update else console_scores.check
+    leave(verb(config, baseline, seeds=seeds, speed=speed, folder=out))
+
+
 def load(config: Path | None, settings: list[str] | None, device: str | None) -> "Suite":
     """Where weights and data lie."""
     from bench import config as configuration

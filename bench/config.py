@@ -199,7 +199,7 @@ def load(file: Path | None, flags: Mapping[str, Any], settings: tuple[str, ...] 
         raise explain(error, path) from error
     check_names(suite, presets, path)
     whole: dict[str, Any] = {"datasets": {name: with_whole_paths(o) for name, o in suite.datasets.items()}}
-    if suite.eval.reference != "data":
+    if suite.eval.reference not in ("data", ""):
         whole["eval"] = suite.eval.model_copy(update={"reference": str(Path(suite.eval.reference).expanduser().resolve())})
     return suite.model_copy(update=whole)
 

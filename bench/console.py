@@ -68,7 +68,7 @@ def show_what_is_there(root: Path, stages: "Stages", runs: list[str]) -> None:
 
 def check(configs: list[RunConfig], suite: Suite, root: Path | None) -> Any:
     """The data set, once all that can be refused at the door was looked at. `root`: where scores are made, if they are."""
-    from bench import pipeline, references
+    from bench import pipeline, references, scores
     from bench.step import check_net
 
     dataset = pipeline.load_dataset(suite)
@@ -77,6 +77,7 @@ def check(configs: list[RunConfig], suite: Suite, root: Path | None) -> Any:
     if root is not None:
         for extractor in pipeline.load_extractors(suite, dataset):
             references.check(suite.eval.reference, dataset, extractor, Root(root).references)
+            scores.check(suite.eval.metrics, extractor, suite.eval.samples)
     return dataset
 
 

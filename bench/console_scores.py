@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from bench.errors import EXIT_FAILED, BenchError, unknown
+from bench.errors import EXIT_FAILED, BenchError, RunFailed, unknown
 from bench.guard import typed
-from bench.progress import board
+from bench.progress import board, err
 from bench.show import describe_row, out
-from bench.store import Root
+from bench.store import Root, check_place
 
 if TYPE_CHECKING:
     from bench.config import Suite
@@ -35,7 +35,7 @@ def show_explanation(root: Path, first: str, second: str, suite: "Suite | None")
     a, b = explain.find(rows, first), explain.find(rows, second)
     for row in (a, b):
         out.print(escape(describe_row(row)), soft_wrap=True)
-    if a.value is not None and b.value is not None:
+    if a.value is not None and b.value is not None and (a.metric, a.unit) == (b.metric, b.unit):
         out.print(f"second - first: {b.value - a.value:+.6g}")
     found = explain.differences(a, b, descriptions)
     grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -98,6 +98,8 @@ def score_images(a: str, b: str, ways: "Ways", root: Path, path: Path | None) ->
     """Print the scores of images that others made; write them to `path`."""
     from bench import score
 
+    if path:
+        check_place(path)
     with board() as progress:
         found = score.score(a, b, ways, Root(root).references, command=typed(), watch=progress.watch)
     for line in score.lines(found):
@@ -128,6 +130,9 @@ def build_statistics(what: str, extractor: str, suite: "Suite", root: Path, path
 def list_statistics(places: list[Path], root: Path) -> None:
     from bench import stats
 
+    for place in places:
+        if not place.exists():
+            raise BenchError(f"{place} does not exist", "folders and files", "Correct the path.")
     own = Root(root).references
     found = stats.listing(places or ([own] if own.is_dir() else []))
     for record in found:
@@ -156,3 +161,34 @@ def verify_statistics(files: list[Path], recompute: int, suite: "Suite") -> int:
                 out.print(f"  {escape(line)}", style=style, soft_wrap=True)
         code = EXIT_FAILED if found.faults else code
     return code
+
+
+# check
+
+
+def check(profile: Path | None, baseline: Path | None, *, seeds: int | None, speed: bool, folder: Path | None) -> int:
+    """Print the report and write it to `folder`; the exit code."""
+    from bench import gate_forms, gate_run
+
+    with board() as progress:
+        report = gate_run.check(profile, baseline, seeds=seeds, speed=speed, say=progress.say, started_by=typed())
+    out.print(escape(gate_forms.text(report)), soft_wrap=True)
+    for path in gate_run.save(report, folder) if folder else ():
+        out.print(escape(str(path)), soft_wrap=True)
+    return report.code
+
+
+def update_baseline(profile: Path | None, baseline: Path | None, *, seeds: int | None, speed: bool, folder: Path | None) -> int:
+    """Write a new baseline; the exit code."""
+    from bench import gate, gate_update
+
+    if folder:
+        raise BenchError("--out with --update", "--out without it: an update compares nothing", "Leave out one of the two.")
+    try:
+        with board() as progress:
+            done = gate_update.update(profile, baseline, seeds=seeds, speed=speed, say=progress.say, started_by=typed())
+    except RunFailed as error:  # not 1: that is "regressed" here
+        err.print(f"Failed: {escape(str(error))}", style="red", soft_wrap=True)
+        return gate.EXIT_NOT_RUN
+    out.print(escape(done), soft_wrap=True)
+    return 0

@@ -6,7 +6,6 @@ The Inception score, precision and recall, and KID over random subsets are torch
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from bench import intervals, metrics
@@ -14,6 +13,7 @@ from bench.metrics import Moments, Statistics
 from bench.references import Reference
 
 SUBSET = 1000  # images a subset of kernel_distance_subsets, as in torch-fidelity
+ISC_SPLITS = 10  # of inception_score, as in torch-fidelity
 ADM_CHUNK = 5000  # images a chunk of inception_score_adm
 NEIGHBOURS = 3  # of precision and recall
 PRC_BATCH = 10_000  # features compared at a time
@@ -46,6 +46,7 @@ class Found:
     places: Tensor | None = None  # (n, spatial_dim)
     logits: Tensor | None = None  # (n, classes)
     label: Tensor | None = None  # (n,)
+    group: Tensor  # (n,) int64, of each image: which are left out together
 
     @property
     def n(self) -> int:
@@ -68,32 +69,29 @@ def estimate(metric: str, found: Found) -> Score:
 
 
 def _frechet(metric: str, found: Found) -> Score:
-    return _distance(metric, found.reference.statistics, found.moments, found.features)
+    return _distance(metric, found.reference.statistics, found.moments, found.features, found.group)
 
 
 def _frechet_spatial(metric: str, found: Found) -> Score:
     assert found.spatial is not None
     assert found.reference.spatial is not None
-    return _distance(metric, found.reference.spatial, found.spatial, found.places)
+    return _distance(metric, found.reference.spatial, found.spatial, found.places, found.group)
 
 
-def _distance(metric: str, reference: Statistics, moments: Moments, features: Tensor | None) -> Score:
+def _distance(metric: str, reference: Statistics, moments: Moments, features: Tensor | None, group: Tensor) -> Score:
     """With n <= d through the singular values of the features, else through the moments."""
     real = reference.to(moments.sum.device)
     if features is None or moments.n > len(real.mean):
         value = metrics.frechet_distance(real, moments.statistics())
         return Score(metric, value, intervals.JACKKNIFE, metrics.frechet_replicates(real, moments))
     value = metrics.frechet_distance_from_features(real, features)
-    replicates = [metrics.frechet_distance_from_features(real, features[rows]) for rows in without_each_group(len(features))]
+    replicates = [metrics.frechet_distance_from_features(real, features[rows]) for rows in without_each(group)]
     return Score(metric, value, intervals.JACKKNIFE, tuple(replicates))
 
 
-def without_each_group(n: int) -> list[Tensor]:
+def without_each(group: Tensor) -> list[Tensor]:
     """Masks (n,) of the images that stay when each group is left out; none for fewer than two images a group."""
-    if n < 2 * metrics.GROUPS:
-        return []
-    group = metrics.group_of(torch.arange(n), n)
-    return [group != g for g in range(metrics.GROUPS)]
+    return [group != g for g in range(metrics.GROUPS)] if len(group) >= 2 * metrics.GROUPS else []
 
 
 def _frechet_infinite(metric: str, found: Found) -> Score:
@@ -123,7 +121,7 @@ def _kernel_subsets(metric: str, found: Found) -> Score:
 
 def _inception_score(metric: str, found: Found) -> Score:
     """torch-fidelity's convention: shuffled, ten splits."""
-    return Score(metric, inception_score(found.logits, splits=10, shuffle=True))
+    return Score(metric, inception_score(found.logits, splits=ISC_SPLITS, shuffle=True))
 
 
 def _inception_score_adm(metric: str, found: Found) -> Score:
@@ -153,7 +151,7 @@ def _precision_recall(metric: str, found: Found) -> Score:
 def _accuracy(metric: str, found: Found) -> Score:
     assert found.logits is not None
     assert found.label is not None
-    chosen = without_each_group(found.n)
+    chosen = without_each(found.group)
     replicates = tuple(metrics.accuracy(found.logits[rows], found.label[rows]) for rows in chosen)
     return Score(metric, metrics.accuracy(found.logits, found.label), intervals.JACKKNIFE, replicates)
 
@@ -179,5 +177,6 @@ NEED_LOGITS = ("inception_score", "inception_score_adm", "class_accuracy")
 def least_images(metric: str, dim: int) -> int:
     """Images on each side that the metric needs at least."""
     if metric == "frechet_distance_infinite":
-        return int(metrics.INFINITE_MIN * dim * metrics.INFINITE_PARTS[1]) + 1
-    return {"kernel_distance": 4, "kernel_distance_subsets": SUBSET, "precision": 4, "recall": 4}.get(metric, 2)
+        return metrics.least_for_infinite(dim)
+    least = {"kernel_distance": 4, "kernel_distance_subsets": SUBSET, "inception_score": ISC_SPLITS}
+    return least.get(metric, NEIGHBOURS + 1 if metric in ("precision", "recall") else 2)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from bench import datasets, dist, extractors, provenance, references, sample, scores
 from bench.config import Eval
 from bench.errors import RunFailed
@@ -21,7 +23,7 @@ from bench.protocol import Protocol
 from bench.references import Reference
 from bench.rows import Row
 
-VERSION = 2  # of how these scores are computed; part of the protocol
+VERSION = 3  # of how these scores are computed; part of the protocol
 
 
 def make_protocol(reference: Reference, extractor: Extractor, settings: Eval) -> Protocol:
@@ -53,8 +55,9 @@ class Judge:
     metrics: tuple[str, ...]
     remarks: tuple[str, ...] = ()  # what was left out, and where there are too few images
 
-    def scorer(self, n: int) -> scores.Scorer:
-        return scores.Scorer(self.extractor, self.reference, self.metrics, n)
+    def scorer(self, n: int, group: Tensor | None = None) -> scores.Scorer:
+        """`group` (n,): images that are left out together; by itself consecutive ones."""
+        return scores.Scorer(self.extractor, self.reference, self.metrics, n, group)
 
 
 def make_judges(dataset: datasets.Dataset, found: Sequence[Extractor], settings: Eval, folder: Path) -> list[Judge]:

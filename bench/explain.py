@@ -22,7 +22,7 @@ Descriptions = Mapping[str, Mapping[str, Any]]  # by run: what bench.provenance.
 
 CHEAP = {"label_rule": "label_rule", "quantiser": "quantiser", "samples": "samples"}  # condition -> key of [eval]
 OF_ROW = (
-    "metric", "steps", "sample_seed", "train_seed", "images", "epochs", "dataset", "method", "net", "precision",
+    "metric", "unit", "steps", "sample_seed", "train_seed", "images", "epochs", "dataset", "method", "net", "precision",
     "attention", "device", "world_size",
 )  # fmt: skip
 HOW_BACK = "Bring them back (commit and weights are in the row's provenance), or use --no-measure."
@@ -116,7 +116,10 @@ def _unequal(section: str, first: Mapping[str, Any], second: Mapping[str, Any]) 
 
 def cheap(found: Sequence[Difference]) -> list[Difference]:
     """Those whose effect can be measured from one snapshot: label rule, quantiser, number of samples, steps."""
-    return [d for d in found if (d.section == "protocol" and d.field in CHEAP) or (d.section, d.field) == ("row", "steps")]
+    if any((d.section, d.field) in (("row", "metric"), ("row", "unit")) for d in found):
+        return []  # unlike things
+    both = [d for d in found if d.first is not None and d.second is not None]
+    return [d for d in both if (d.section == "protocol" and d.field in CHEAP) or (d.section, d.field) == ("row", "steps")]
 
 
 def measure(

@@ -25,6 +25,7 @@ from bench import npz, rng
 from bench.datasets._photos import decode
 from bench.datasets.image_folder import SUFFIXES, walk
 from bench.errors import BenchError, unknown
+from bench.metrics import dealt_groups
 
 BATCH = 100  # images decoded or read at a time
 ORDERS = ("shuffled", "stored")
@@ -55,13 +56,22 @@ class Source:
 
     def batches(self, n: int, part: int = 0, parts: int = 1) -> Iterator[Batch]:
         """The images with numbers below n, those of one process: number modulo `parts` is `part`."""
-        number = torch.arange(self.count)
-        if self.order == "shuffled":
-            number[torch.randperm(self.count, generator=rng.generator(0, "order"))] = torch.arange(self.count)
+        number = torch.empty(self.count, dtype=torch.int64)
+        number[self.positions()] = torch.arange(self.count)
         wanted = (number < n) & (number % parts == part)
         for positions, images in self.read(wanted):
             found = with_channels(images, self.shape[0], self.path)
             yield number[positions], found, None if self.label is None else self.label[positions]
+
+    def positions(self) -> Tensor:
+        """(count,) where the image of each number lies."""
+        if self.order == "stored":
+            return torch.arange(self.count)
+        return torch.randperm(self.count, generator=rng.generator(0, "order"))
+
+    def groups(self, n: int) -> Tensor:
+        """(n,) which images are left out together, by number: dealt out, for an array may be sorted by class."""
+        return dealt_groups(None if self.label is None else self.label[self.positions()[:n]], n)
 
     def in_channels(self, channels: int) -> "Source":
         """The same in grey (1) or in colour (3), and a remark that says so."""
@@ -90,6 +100,8 @@ def open_source(path: Path, order: str = "shuffled") -> Source:
         raise unknown("order", order, ORDERS, "shuffled, unless a score has to follow the order of the array.")
     if not path.exists():
         raise BenchError(f"{path} does not exist", "a folder of images, or an .npz with arr_0", "Correct the path.")
+    if path.is_dir() and order == "stored":
+        raise BenchError(f"{path} in its stored order", "an .npz: a folder has none", "Leave out --stored-order.")
     if path.is_dir():
         source = _open_folder(path)
     elif path.suffix.lower() in SUFFIXES:

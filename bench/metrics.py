@@ -1,6 +1,7 @@
 """Scores from features: streaming float64 moments, the Frechet distance, KID and accuracy. Pure tensor functions."""
 
 import functools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,17 @@ class Statistics:
             factor = vectors[:, kept] * values[kept].sqrt()
         return factor
 
-    def to(self, device: torch.device | str) -> "Statistics":
-        return Statistics(self.n, self.mean.to(device), self.covariance.to(device))
+    def to(self, device: torch.device) -> "Statistics":
+        """The same on a device; made once for it, so that its factor is kept there."""
+        if self.mean.device.type == device.type:
+            return self
+        if device not in self._elsewhere:
+            self._elsewhere[device] = Statistics(self.n, self.mean.to(device), self.covariance.to(device))
+        return self._elsewhere[device]
+
+    @functools.cached_property
+    def _elsewhere(self) -> "dict[torch.device, Statistics]":
+        return {}
 
 
 class Moments:
@@ -83,9 +93,27 @@ class Moments:
         return Statistics(n, mean + self.shift, covariance)
 
 
-def group_of(index: Tensor, n: int, groups: int = GROUPS) -> Tensor:
-    """The group of each of n images by its number: consecutive ones, so that balanced labels stay balanced in each."""
-    return index * groups // n
+def consecutive_groups(n: int, groups: int = GROUPS) -> Tensor:
+    """(n,) the group of each of n images: consecutive ones, so that labels that go round stay about balanced in each."""
+    return torch.arange(n) * groups // max(n, 1)
+
+
+def dealt_groups(label: Tensor | None, n: int, groups: int = GROUPS) -> Tensor:
+    """(n,) groups for images in any order: dealt out class by class where there are labels (n,), else at random.
+
+    Labels that are balanced in the whole stay so in each group: else leaving one out would unbalance what is left.
+    """
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    if label is not None:
+        order = order[label[order].argsort(stable=True)]
+    found = torch.empty(n, dtype=torch.int64)
+    found[order] = torch.arange(n) % groups
+    return found
+
+
+def least_for_infinite(dim: int) -> int:
+    """Images that `frechet_distance_infinite` needs: enough in each half."""
+    return INFINITE_PARTS[1] * math.ceil(INFINITE_MIN * dim)
 
 
 def statistics(features: Tensor) -> Statistics:
@@ -159,11 +187,12 @@ def kernel_distances(x: Tensor, y: Tensor, block: int = 1000) -> Tensor:
     (arXiv 1801.01401).
 
     As many blocks as the smaller set has `block` features, at least one; the larger set is thinned to four times that
-    a block. The order of the features does not matter: real ones come sorted by class.
+    a block. Both are shuffled, each in an order of its own: real ones come sorted by class, and two sets in one order would
+    pair what should be independent.
     """
     blocks = max(1, min(len(x), len(y)) // block)
     most = 4 * max(block, min(len(x), len(y)) // blocks) * blocks
-    pairs = zip(_shuffled(x, most).tensor_split(blocks), _shuffled(y, most).tensor_split(blocks), strict=True)
+    pairs = zip(_shuffled(x, most, 0).tensor_split(blocks), _shuffled(y, most, 1).tensor_split(blocks), strict=True)
     return torch.stack([_unbiased_mmd(a, b) for a, b in pairs])
 
 
@@ -177,9 +206,9 @@ def block_size(n: int, m: int) -> int:
     return max(2, min(1000, min(n, m) // 10))
 
 
-def _shuffled(x: Tensor, most: int) -> Tensor:
-    """At most so many, in a fixed random order, so that every block holds all classes."""
-    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:most]]
+def _shuffled(x: Tensor, most: int, seed: int) -> Tensor:
+    """At most so many, in a fixed random order."""
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:most]]
 
 
 def _unbiased_mmd(x: Tensor, y: Tensor) -> Tensor:

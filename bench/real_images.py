@@ -139,7 +139,7 @@ def measure(real: RealImages, extractor: extractors.Extractor) -> Measured:
         numbers.append(number[kept])
         features.append(found.features.cpu()[kept])
     return Measured(
-        dist.together(moments).statistics().to("cpu"),
-        dist.together(spatial).statistics().to("cpu") if spatial is not None else None,
+        dist.together(moments).statistics().to(torch.device("cpu")),
+        dist.together(spatial).statistics().to(torch.device("cpu")) if spatial is not None else None,
         dist.gathered(torch.cat(numbers), torch.cat(features)),
     )

@@ -67,7 +67,7 @@ def check(reference: str, dataset: datasets.Dataset, extractor: extractors.Extra
 
 def fitting(reference: str, dataset: datasets.Dataset, folder: Path) -> "Origin":
     """The reference at a path. Raises BenchError where it is not of images of the data set's shape."""
-    if not Path(reference).expanduser().exists():
+    if not reference or not Path(reference).expanduser().exists():
         raise BenchError(f"eval.reference = {reference!r}", f"data, or {HELD}", "Correct bench.toml or the flag.")
     found, shape = origin(reference, folder), datasets.pixel_shape(dataset)
     if found.shape not in (None, shape):

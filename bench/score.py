@@ -9,6 +9,7 @@ protocols score the same images, in-stream; under several processes each its sha
 """
 
 import json
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ def score(a: str, b: str, ways: Ways, folder: Path, *, command: str = "", watch:
     own = datasets.dataset_class(b).extractor if b in datasets.names() else DEFAULT
     names = dict.fromkeys(own if name == "auto" else name for name in ways.protocols)
     judges = [make_judge(name, source, real, n, ways) for name in names]
-    scorers = [judge.scorer(n) for judge in judges]
+    scorers = [judge.scorer(n, source.groups(n)) for judge in judges]
     done, parts = 0, dist.world_size()
     for number, batch, label in source.batches(n, dist.rank(), parts):
         for scorer in scorers:
@@ -128,6 +129,10 @@ def make_judge(name: str, source: Source, real: Origin, n: int, ways: Ways) -> J
     chosen, remarks = scores.choose(ways.metrics, extractor, reference, n)
     remarks += [f"{metric} is left out: {source.name} has no labels" for metric in unlabelled if metric in chosen]
     chosen = tuple(metric for metric in chosen if metric not in unlabelled)
+    if source.label is None and "frechet_distance_infinite" in chosen:
+        remarks.append(
+            "n to infinity takes the images for independent draws; equal counts a class are not: give labels (arr_1)"
+        )
     return Judge(extractor, reference, make_protocol(source, reference, extractor, n), chosen, tuple(remarks))
 
 
@@ -209,6 +214,7 @@ def records(found: Scored) -> list[dict[str, Any]]:
     return [
         {"protocol": j.protocol.id, "extractor": j.protocol.conditions["extractor"], "n": found.n}
         | asdict(s)
+        | {"value": s.value if math.isfinite(s.value) else None}  # JSON has no word for it; the remarks do
         | {"better": s.better, "standard_error": s.standard_error, "reference": j.reference.name}
         for j in found.judged
         for s in j.scores
@@ -227,16 +233,18 @@ def lines(found: Scored) -> list[str]:
         for row in table
     ]
     against = ", ".join(dict.fromkeys(j.reference.name for j in found.judged))
-    return [f"{found.n:,} images of {found.source.path} against {against}", *text, *all_remarks(found)]
+    head = f"{found.n:,} images of {found.source.path} against {against}; se: standard error, of these images"
+    return [head, *text, *all_remarks(found)]
 
 
 def as_text(score: Score) -> str:
     error = score.standard_error
-    return f"{score.value:.5g}" if error is None else f"{score.value:.5g} ± {error:.2g}"
+    return f"{score.value:.5g}" if error is None else f"{score.value:.5g} (se {error:.2g})"
 
 
 def all_remarks(found: Scored) -> list[str]:
-    return [*found.remarks, *(f"{j.protocol.id}: {remark}" for j in found.judged for remark in j.remarks)]
+    broken = [f"{j.protocol.id}: {s.metric} is {s.value}" for j in found.judged for s in j.scores if not math.isfinite(s.value)]
+    return [*found.remarks, *broken, *(f"{j.protocol.id}: {remark}" for j in found.judged for remark in j.remarks)]
 
 
 def as_json(found: Scored) -> dict[str, Any]:
@@ -259,4 +267,4 @@ def as_json(found: Scored) -> dict[str, Any]:
 
 def write(found: Scored, path: Path) -> None:
     """Whole or not at all. Raises BenchError or RunFailed."""
-    write_atomic(path, json.dumps(as_json(found), indent=1, sort_keys=True) + "\n")
+    write_atomic(path, json.dumps(as_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n")

@@ -40,7 +40,6 @@ def choose(wanted: tuple[str, ...], extractor: Extractor, reference: Reference, 
 
     Raises BenchError for a metric that was asked for by name and can not be had.
     """
-    offered = extractors.metrics_of(extractor)
     dim = extractor.dim
     sides = {"generated": n, "real": reference.images or dim + 1}
     remarks = [
@@ -49,16 +48,26 @@ def choose(wanted: tuple[str, ...], extractor: Extractor, reference: Reference, 
         if count <= dim
     ]
     if wanted == ("auto",):
-        reasons = {metric: refusal(metric, extractor, reference, n) for metric in offered}
+        reasons = {metric: refusal(metric, extractor, reference, n) for metric in extractors.metrics_of(extractor)}
         left_out = [f"{metric} is left out: {reason}" for metric, reason in reasons.items() if reason]
         return tuple(metric for metric, reason in reasons.items() if not reason), remarks + left_out
+    check(wanted, extractor, n)
     for metric in wanted:
-        if metric not in offered:
-            allowed = ", ".join(("auto", *offered))
-            raise BenchError(f"Metric {metric!r} with extractor {extractor.name}", allowed, "Correct eval.metrics.")
         if reason := refusal(metric, extractor, reference, n):
-            raise BenchError(f"Metric {metric}: {reason}", "enough images, and a reference that has it", "Use more --samples.")
-    return wanted, remarks
+            remedy = "Use more --samples, another reference, or leave this metric out."
+            raise BenchError(f"Metric {metric}: {reason}", "enough images, and a reference that has it", remedy)
+    return tuple(dict.fromkeys(wanted)), remarks
+
+
+def check(wanted: tuple[str, ...], extractor: Extractor, n: int) -> None:
+    """What `choose` would refuse and that is known without a reference: before hours of training. Raises BenchError."""
+    offered = ("auto", *extractors.metrics_of(extractor))
+    for metric in wanted:
+        if metric not in offered or (metric == "auto" and len(wanted) > 1):
+            raise BenchError(f"Metric {metric!r} with extractor {extractor.name}", ", ".join(offered), "Correct eval.metrics.")
+        least = least_images(metric, extractor.dim)
+        if n < least:
+            raise BenchError(f"Metric {metric}: {n:,} images; it needs {least:,}", f"{least:,} or more", "Use more --samples.")
 
 
 # Streaming
@@ -70,7 +79,11 @@ class Scorer:
     With Frechet distances alone the memory does not depend on the number of images.
     """
 
-    def __init__(self, extractor: Extractor, reference: Reference, wanted: tuple[str, ...], n: int) -> None:
+    def __init__(
+        self, extractor: Extractor, reference: Reference, wanted: tuple[str, ...], n: int, group: Tensor | None = None
+    ) -> None:
+        """`group`: (n,) int64, images that are left out together; by itself consecutive ones."""
+        self.group = metrics.consecutive_groups(n) if group is None else group
         self.extractor, self.reference, self.wanted, self.n = extractor, reference, wanted, n
         self.device = torch.device(getattr(extractor, "device", "cpu"))
         self.moments = Moments(extractor.dim, GROUPS, self.device)
@@ -94,7 +107,7 @@ class Scorer:
         if not len(index):
             return
         found = extractors.outputs(self.extractor, images)
-        group = metrics.group_of(index, self.n)
+        group = self.group[index]
         self.moments.update(found.features, group)
         if self.spatial is not None and found.spatial is not None:
             self.spatial.update(found.spatial, group)
@@ -111,7 +124,7 @@ class Scorer:
         assert moments.n == self.n, f"{moments.n} images, {self.n} were promised"
         spatial = dist.together(self.spatial) if self.spatial else None
         whole = {name: self._whole(name) for name, kept in self.keeps.items() if kept}
-        found = Found(reference=self.reference, moments=moments, spatial=spatial, **whole)
+        found = Found(reference=self.reference, moments=moments, spatial=spatial, group=self.group, **whole)
         return [estimate(metric, found) for metric in self.wanted]
 
     def _whole(self, name: str) -> Tensor:

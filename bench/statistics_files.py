@@ -150,12 +150,19 @@ def _identity(path: Path, members: tuple[str, ...]) -> dict[str, Any]:
         return dict(read_manifest(path).get("identity", {}))
     try:
         identity = json.loads(str(npz.array(path, "identity")))
-        known = isinstance(identity, dict) and identity.get("format") == FORMAT and identity.keys() >= IDENTITY
     except ValueError:
-        known = False
-    if not known:
+        identity = None
+    if not is_identity(identity):
         raise BenchError(f"{path} was written in another format", f"format {FORMAT}", "Make it again: `bench stats build`.")
     return dict(identity)
+
+
+def is_identity(found: Any) -> bool:
+    """Whether it is what `write` puts into a file."""
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not found.keys() >= IDENTITY:
+        return False
+    shape = found["shape"]
+    return isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) and side > 0 for side in shape)
 
 
 def check_made_with(file: StatisticsFile, extractor: Extractor, shape: Shape | None) -> None:
@@ -232,5 +239,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise BenchError(f"{beside} is damaged ({error})", "the manifest of that file", "Restore it, or delete it.") from error
-    ours = isinstance(manifest, dict) and manifest.keys() >= {"sha256", "identity", "format"}
-    return manifest if ours else {}
+    if not isinstance(manifest, dict) or not manifest.keys() >= {"sha256", "identity", "format"}:
+        return {}  # of something else
+    if not is_identity(manifest["identity"]) or not isinstance(manifest.get("source", {}), dict):
+        raise BenchError(f"{beside} is damaged (its entries are not those of a manifest)", "the manifest of that file",
+                         "Restore it, or delete it.")  # fmt: skip
+    return manifest

@@ -200,7 +200,9 @@ def far(a: Statistics, b: Statistics) -> float:
 def _choice(file: StatisticsFile) -> Iterator[Finding]:
     """arr_0, read to its end: its checksum is compared on the way."""
     if "arr_0" in file.members:
+        source = images.open_source(file.path)  # refuses what is no array of images
         count = sum(len(block) for block in npz.blocks(file.path, "arr_0", images.BATCH))
+        assert count == source.count
         yield "right", f"arr_0: {count:,} images, whole"
 
 

@@ -46,6 +46,15 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def check_place(path: Path) -> None:
+    """Raises BenchError for a place that can not be written, before the work whose result it is for."""
+    if path.is_dir():
+        raise BenchError(f"{path} is a folder", "the name of a file", "Add a name: FOLDER/NAME.")
+    probe = path.with_name(f".{path.name}.probe.{os.getpid()}")
+    write_atomic(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
 def append_line(path: Path, line: str) -> None:
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

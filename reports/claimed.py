@@ -26,6 +26,7 @@ from reports.tables import COST, QUALITY
 ROOT = Path(__file__).resolve().parent.parent
 NETS = re.compile(r"[A-Z]+/\d+")  # of the DiT; what else figures have is another network
 EVALUATORS = {"inception": "torch-fidelity"}  # by our extractor: the only one that is comparable with published scores
+BIASED = ("frechet_distance", "spatial_frechet_distance", "inception_score", "inception_score_adm")  # by the number of images
 USUAL_STEPS = 2  # bench.toml has them scored without being asked
 IMAGES_TOLERANCE = 0.01  # of the images seen: epochs are rounded up to whole batches
 
@@ -126,11 +127,11 @@ def _pairing(claim: Claim, table: Table, line: Line, column: Column, cell: Cell,
         unit=column.unit,
         divisor=column.divisor,
         differs=tuple(differences(claim, cell.rows[0], conditions, settings(description))),
-        reason=_not_comparable(claim, conditions),
+        reason=_not_comparable(claim, conditions, cell.rows[0].n),
     )
 
 
-def _not_comparable(claim: Claim, conditions: Mapping[str, Any]) -> str:
+def _not_comparable(claim: Claim, conditions: Mapping[str, Any], n: int | None) -> str:
     """Why the two scores are not on one scale, else nothing."""
     extractor = conditions.get("extractor")
     if claim.metric not in SCORES:
@@ -141,6 +142,8 @@ def _not_comparable(claim: Claim, conditions: Mapping[str, Any]) -> str:
         return f"no difference: ours is on features of {extractor}, the claim on Inception's"
     if "extractor_comparable" in conditions:
         return "no difference: ours is of other Inception weights than the published ones"
+    if claim.metric in BIASED and claim.n not in (None, n):
+        return f"no difference: ours is of {n or 0:,} images, the claim of {claim.n:,}, and fewer score worse by themselves"
     return ""
 
 

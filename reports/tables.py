@@ -65,14 +65,15 @@ COST = {
 def quality(frame: pd.DataFrame, descriptions: Descriptions | None = None) -> list[Table]:
     """One table for each data set, network, training length and protocol. `descriptions` tells recipes of a method apart."""
     rows = current(records(frame))
-    floors = {key: _mean(group) for key, group in grouped(_of(rows, [FLOOR]), ["dataset", "protocol"]).items()}
+    floors = {key: (_mean(group), group[0].n) for key, group in grouped(_of(rows, [FLOOR]), ["dataset", "protocol"]).items()}
     tables = []
     for keys, group in _groups(rows, QUALITY, ["dataset", "net", "epochs", "protocol"]):
-        floor = floors.get((keys["dataset"], keys["protocol"]))
+        floor, halves = floors.get((keys["dataset"], keys["protocol"]), (None, None))
         conditions = _conditions(keys["protocol"], descriptions or {})
         n = max((row.n for row in _of(group, QUALITY) if row.n is not None), default=None)
         table = _table("quality", keys, group, quality_heads(conditions, n), descriptions or {}, ["precision"])
-        remark = f"Real against real: {number(floor)}. " if floor is not None else ""
+        of = f" (halves of {halves:,} images)" if halves else ""
+        remark = f"Real against real: {number(floor)}{of}. " if floor is not None else ""
         tables.append(replace(table, note=remark + table.note, floor=floor))
     return tables
 

@@ -24,7 +24,7 @@ from pictures import make_tree, own_cache
 from reports import tables
 
 Finished = tuple[Root, list[RunConfig], Suite]
-VERBS = ("run", "train", "eval", "sample", "speed", "table", "report", "list", "config", "explain")
+VERBS = ("run", "train", "eval", "sample", "speed", "table", "report", "list", "config", "explain", "check")
 SETTINGS = [word for setting in TINY for word in ("--set", setting)]
 
 

@@ -91,6 +91,13 @@ def test_a_snapshot_is_not_scored_under_other_conditions_than_it_says(measured: 
         explain.measure(a, b, changed, root, tiny_suite())
 
 
+def test_unlike_values_are_not_subtracted() -> None:
+    a, b = row("soflow", 0, "latency_ms", 3.0, steps=1, unit="ms"), row("soflow", 0, "frechet_distance", 1.0, steps=2)
+    assert explain.cheap(explain.differences(a, b, {})) == []
+    peak = row("soflow", 0, "frechet_distance", 1.0, steps=None)
+    assert explain.cheap(explain.differences(peak, b, {})) == []
+
+
 # Naming rows
 
 

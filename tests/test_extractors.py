@@ -122,6 +122,13 @@ def test_digests_differ() -> None:
     assert len(set(found)) == len(found)
 
 
+def test_an_option_of_another_type_is_refused() -> None:
+    with pytest.raises(BenchError) as caught:
+        extractors.load("inception", (3, 32, 32), weights=3)
+    assert "weights = 3" in caught.value.given
+    assert "str" in caught.value.allowed
+
+
 def test_unknown_extractor() -> None:
     with pytest.raises(BenchError) as caught:
         extractors.load("digit", (1, 8, 8))

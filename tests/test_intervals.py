@@ -57,7 +57,7 @@ def test_equal_networks_are_told_apart_as_rarely_as_promised_by_their_frechet_di
     draw = torch.Generator().manual_seed(0)
     n, d, tables = 500, 16, 300
     real = metrics.statistics(torch.randn(20_000, d, generator=draw, dtype=torch.float64) * 1.2 + 0.3)
-    group, wrong = metrics.group_of(torch.arange(n), n), 0
+    group, wrong = metrics.consecutive_groups(n), 0
     for _ in range(tables):
         shared, sides = torch.randn(n, d, generator=draw), []
         for _ in range(2):

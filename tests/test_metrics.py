@@ -153,6 +153,16 @@ def test_kid_does_not_depend_on_the_order_of_the_features() -> None:
     assert kernel_distance(x, mixed, block=300) == pytest.approx(whole, abs=0.5)  # 7.2 in consecutive blocks
 
 
+def test_kid_of_two_sets_in_one_order_is_unbiased() -> None:
+    """Equally many, sorted by class: shuffled alike, each block would compare the same classes on both sides (-1.4)."""
+    means = 2 * normal(26, 10, 64)
+    label = torch.arange(2000) * 10 // 2000
+    x, y = means[label] + normal(27, 2000, 64), means[label] + normal(28, 2000, 64)
+    blocks = metrics.kernel_distances(x, y, block=200)
+    error = float(blocks.std()) / math.sqrt(len(blocks))
+    assert abs(float(blocks.mean())) < 4 * error
+
+
 def test_kid_needs_two_features() -> None:
     with pytest.raises(ValueError, match="KID of 1 and 5 features; it needs at least 2"):
         kernel_distance(normal(25, 1, 3), normal(26, 5, 3))

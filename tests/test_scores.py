@@ -218,7 +218,7 @@ def test_the_infinite_distance_has_lost_the_bias() -> None:
     for i in range(30):
         moments = metrics.Moments(20, 10)
         x = torch.randn(1000, 20, generator=rng.generator(i, "test"), dtype=torch.float64)
-        moments.update(x, metrics.group_of(torch.arange(1000), 1000))
+        moments.update(x, metrics.consecutive_groups(1000))
         plain.append(metrics.frechet_distance(real, moments.statistics()))
         infinite.append(metrics.frechet_distance_infinite(real, moments))
     bias, left = float(torch.tensor(plain).mean()), float(torch.tensor(infinite).mean())
@@ -230,8 +230,31 @@ def test_the_infinite_distance_needs_enough_images() -> None:
     assert metrics.infinite_sizes(50_000, 2048) == [1, 2, 5, 10]
     assert metrics.infinite_sizes(10_000, 2048) == [1, 2]
     assert metrics.infinite_sizes(5_000, 2048) == []
+    for dim in (6, 64, 1280, 2048):
+        least = metrics.least_for_infinite(dim)
+        assert metrics.infinite_sizes(least, dim) == [1, 2]
+        assert metrics.infinite_sizes(least - 1, dim) == []
     with pytest.raises(ValueError, match="too few to extrapolate"):
         metrics.frechet_distance_infinite(toy_reference().statistics, metrics.Moments(DIM, 10))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_groups_are_dealt_whatever_the_order(known: bool) -> None:
+    """Balanced classes one after the other, as in a sorted file: consecutive groups would leave a whole class out."""
+    label = torch.arange(1000) // 100
+    group = metrics.dealt_groups(label if known else None, 1000)
+    assert torch.bincount(group).tolist() == [100] * 10
+    counts = torch.stack([torch.bincount(label[group == g], minlength=10) for g in range(10)])
+    assert (counts == 10).all() if known else (counts.min() > 0 and counts.max() < 30)
+
+
+def test_the_reference_keeps_its_factor() -> None:
+    real = toy_reference()
+    scorer = scores.Scorer(Toy(), real, ("frechet_distance",), N)
+    scorer.update(torch.arange(N), pictures("made", N))
+    scorer.scores()
+    kept = real.statistics.__dict__["factor"]
+    assert real.statistics.to(torch.device("cpu")).factor is kept
 
 
 # Frechet distance: factors and few features
@@ -267,7 +290,7 @@ def test_moments_about_another_point_are_the_same() -> None:
 def test_auto_leaves_out_and_says_so(digits: Any, tmp_path: Path) -> None:
     (judge,) = make_judges(digits, [Toy()], Eval(samples=20), tmp_path)  # type: ignore[list-item]
     assert "frechet_distance_infinite" not in judge.metrics
-    assert any("frechet_distance_infinite is left out: 20 images; it needs 29" in remark for remark in judge.remarks)
+    assert any("frechet_distance_infinite is left out: 20 images; it needs 30" in remark for remark in judge.remarks)
     (judge,) = make_judges(digits, [Toy()], Eval(samples=5), tmp_path)  # type: ignore[list-item]
     assert any("covariance is singular" in remark for remark in judge.remarks)
 
@@ -277,7 +300,8 @@ def test_auto_leaves_out_and_says_so(digits: Any, tmp_path: Path) -> None:
     [
         ("kernel_distance_subsets", 999, "999 images; it needs 1,000"),
         ("precision", 3, "3 images; it needs 4"),
-        ("frechet_distance_infinite", 28, "28 images; it needs 29"),
+        ("inception_score", 9, "9 images; it needs 10"),
+        ("frechet_distance_infinite", 29, "29 images; it needs 30"),
     ],
 )
 def test_a_metric_asked_for_by_name_needs_its_images(metric: str, n: int, given: str) -> None:

@@ -60,11 +60,14 @@ def load(name: str, shape: tuple[int, int, int], device: str = "cpu", **options:
     Raises BenchError for an unknown name or option, a shape that it can not take, and weights that are not the ones expected.
     """
     cls = extractor_class(name)
-    allowed = [key for key in inspect.signature(cls).parameters if key not in ("shape", "device")]
-    for key in options:
-        if key not in allowed:
-            given = f"Unknown option {key!r} of extractor {name}{suggestion(key, allowed)}"
-            raise BenchError(given, ", ".join(allowed) or "no options", f"Correct [extractors.{name}] in bench.toml.")
+    remedy = f"Correct [extractors.{name}] in bench.toml."
+    kinds = {key: p.annotation for key, p in inspect.signature(cls).parameters.items() if key not in ("shape", "device")}
+    for key, value in options.items():
+        if key not in kinds:
+            given = f"Unknown option {key!r} of extractor {name}{suggestion(key, kinds)}"
+            raise BenchError(given, ", ".join(kinds) or "no options", remedy)
+        if kinds[key] in (str, int, float, bool) and type(value) is not kinds[key]:
+            raise BenchError(f"[extractors.{name}] {key} = {value!r}", f"of type {kinds[key].__name__}", remedy)
     extractor: Extractor = cls(shape=shape, device=device, **options)
     return extractor
 
