@@ -5,7 +5,7 @@ EPOCHS ?= 240
 ROOT ?= .
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint check install format clean
+.PHONY: demo test gate lint check install format clean
 
 demo: install
 	$(BIN)/bench run soflow meanflow flow_matching --epochs $(EPOCHS) --root $(ROOT)
@@ -13,6 +13,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+gate: install
+	$(BIN)/bench check
 
 lint: install
 	$(BIN)/ruff check .
