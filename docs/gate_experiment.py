@@ -4,7 +4,6 @@
     python docs/gate_experiment.py plant FOLDER [NAME]     # train and score with each planted bug, in a copy of the sources
     python docs/gate_experiment.py null FOLDER             # false alarms, and the power to see a shift
     python docs/gate_experiment.py judge FOLDER            # which planted bugs the committed baseline finds
-    python docs/gate_experiment.py synthetic               # Student's t beside the rank test, on drawn numbers
     python docs/gate_experiment.py rounding 2              # how far 2 threads, another torch or instruction set move anchors
 
 Everything that decides is the product's: bench/gate.py and bench/gate_anchors.py, on runs of the profile by the pipeline.
@@ -20,9 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from scipy.special import stdtrit
 
 from bench import gate, gate_anchors, gate_baseline, gate_forms
 from bench.gate import Quantity, Sample, Verdict
@@ -230,34 +227,6 @@ def said(verdicts: Sequence[Verdict], failures: Sequence[str]) -> str:
     return f"{len(loud)} of {len(verdicts)}: " + "; ".join(list(dict.fromkeys(texts))[:2])
 
 
-def synthetic(k: int = 24, quantities: int = 35, trials: int = 500) -> None:
-    """Shares of checks that alarm: unchanged, and with one quantity shifted by spreads of its own."""
-    rng = np.random.default_rng(1)
-    kinds = {
-        "normal": lambda size: rng.normal(size=size),
-        "Student's, 3 degrees": lambda size: rng.standard_t(3, size) / 3**0.5,
-        "exponential": lambda size: rng.exponential(size=size) - 1,
-    }
-    names = [Quantity("m", "kernel_distance", i) for i in range(quantities)]
-    alpha, scale = gate.ALPHA / quantities, (1 / k + 1 / SEEDS) ** 0.5
-    for kind, draw in kinds.items():
-        for shift in (0, 3, 4):
-            by_t = by_ranks = 0
-            for _ in range(trials):
-                old, new = draw((k, quantities)), draw((SEEDS, quantities))
-                new[:, 0] += shift
-                mean, spread = old.mean(0), old.std(0, ddof=1)
-                t = (new.mean(0) - mean) / (spread * scale)
-                odd = abs(new[:FIRST].mean(0) - mean) / (spread * (1 / k + 1 / FIRST) ** 0.5)
-                if (odd < stdtrit(k - 1, 1 - gate.SUSPICION / quantities / 2)).all():
-                    continue  # no second look, for either
-                by_t += bool((abs(t) > stdtrit(k - 1, 1 - alpha / 2)).any())
-                pairs = zip(names, old.T + 100, new.T + 100, strict=True)
-                verdicts = [gate.compare(q, tuple(x), tuple(y), "", alpha, gate.SUSPICION) for q, x, y in pairs]
-                by_ranks += any(v.outcome == "regressed" for v in verdicts)
-            print(f"{kind}, shift {shift}: Student's t {100 * by_t / trials:.1f} %, ranks {100 * by_ranks / trials:.1f} %")
-
-
 def rounding(threads: int) -> None:
     """The largest deviation of each kind from the committed values: relative, but for those with an absolute tolerance."""
     torch.set_num_threads(threads)
@@ -275,8 +244,7 @@ def rounding(threads: int) -> None:
 
 
 if __name__ == "__main__":
-    verb, where, *rest = (*sys.argv[1:], "")
-    rest = [word for word in rest if word]
+    verb, where, *rest = sys.argv[1:]
     if verb == "seeds":
         gather(Path(where), range(int(rest[0])))
     elif verb == "gather":
@@ -290,7 +258,5 @@ if __name__ == "__main__":
         null(Path(where))
     elif verb == "judge":
         judge(Path(where))
-    elif verb == "synthetic":
-        synthetic()
     elif verb == "rounding":
         rounding(int(where))

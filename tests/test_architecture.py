@@ -26,7 +26,8 @@ LAYERS = {
     "dit": set(),
 }
 NO_TORCH = (
-    "cli", "cli_scores", "errors", "guard", "intervals", "options", "progress", "provenance", "rows", "store", "weights",
+    "cli", "cli_scores", "errors", "gate_forms", "guard", "intervals", "options", "progress", "provenance", "rows", "store",
+    "weights",
 )  # fmt: skip
 NO_TORCH = (*(f"bench.{name}" for name in NO_TORCH), "reports.render", "reports.tables")
 

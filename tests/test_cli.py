@@ -101,7 +101,7 @@ def test_scoring_again_under_another_protocol_adds_a_table(finished: Finished, t
     shutil.copytree(finished[0].path, tmp_path / "copy")
     root = ["--root", str(tmp_path / "copy")]
     assert bench("eval", "--samples", "32", "--steps", "1", "--set", "eval.extra_steps={}", *root).exit_code == 0
-    protocols = re.findall(r"Protocol (\S+)\.", bench("table", *root).stdout)
+    protocols = re.findall(r"Protocol (\S+)\.", " ".join(bench("table", *root).stdout.split()))  # the note wraps
     assert len(set(protocols)) == 2
 
 
