@@ -120,6 +120,6 @@ def test_adm_chunks_hold_5000_images(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in (2000, 10_000, 50_000):
         moments = metrics.Moments(1)
         moments.update(torch.zeros(n, 1))
-        found = estimates.Found(reference=None, moments=moments, logits=torch.zeros(1, 2))  # type: ignore[arg-type]
+        found = estimates.Found(reference=None, moments=moments, logits=torch.zeros(1, 2), group=torch.zeros(n))  # type: ignore[arg-type]
         estimates.estimate("inception_score_adm", found)
     assert asked == [(1, False), (2, False), (10, False)]
