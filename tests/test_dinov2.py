@@ -206,5 +206,5 @@ def test_unknown_net_and_images(path: Path) -> None:
 
 def test_without_timm_the_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(BenchError, match="one-step-bench"):
+    with pytest.raises(BenchError, match="natural"):
         load(path)
