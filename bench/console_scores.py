@@ -168,27 +168,27 @@ def verify_statistics(files: list[Path], recompute: int, suite: "Suite") -> int:
 
 def check(profile: Path | None, baseline: Path | None, *, seeds: int | None, speed: bool, folder: Path | None) -> int:
     """Print the report and write it to `folder`; the exit code."""
-    from bench import gate_forms, gate_run
+    from bench.gate import checking, forms
 
     with board() as progress:
-        report = gate_run.check(profile, baseline, seeds=seeds, speed=speed, say=progress.say, started_by=typed())
-    out.print(escape(gate_forms.text(report)), soft_wrap=True)
-    for path in gate_run.save(report, folder) if folder else ():
+        report = checking.check(profile, baseline, seeds=seeds, speed=speed, say=progress.say, started_by=typed())
+    out.print(escape(forms.text(report)), soft_wrap=True)
+    for path in checking.save(report, folder):
         out.print(escape(str(path)), soft_wrap=True)
     return report.code
 
 
 def update_baseline(profile: Path | None, baseline: Path | None, *, seeds: int | None, speed: bool, folder: Path | None) -> int:
     """Write a new baseline; the exit code."""
-    from bench import gate, gate_update
+    from bench.gate import judgement, updating
 
     if folder:
         raise BenchError("--out with --update", "--out without it: an update compares nothing", "Leave out one of the two.")
     try:
         with board() as progress:
-            done = gate_update.update(profile, baseline, seeds=seeds, speed=speed, say=progress.say, started_by=typed())
+            done = updating.update(profile, baseline, seeds=seeds, speed=speed, say=progress.say, started_by=typed())
     except RunFailed as error:  # not 1: that is "regressed" here
         err.print(f"Failed: {escape(str(error))}", style="red", soft_wrap=True)
-        return gate.EXIT_NOT_RUN
+        return judgement.EXIT_NOT_RUN
     out.print(escape(done), soft_wrap=True)
     return 0

@@ -107,6 +107,8 @@ class Scorer:
         if not len(index):
             return
         found = extractors.outputs(self.extractor, images)
+        if self.keeps["label"] and label is not None and found.logits is not None:
+            _require_classes(label, found.logits.shape[1], self.extractor.name)
         group = self.group[index]
         self.moments.update(found.features, group)
         if self.spatial is not None and found.spatial is not None:
@@ -133,3 +135,11 @@ class Scorer:
         nothing = torch.zeros(0, dtype=torch.int64 if name == "label" else torch.float32)
         index = torch.cat(self.index) if self.index else torch.zeros(0, dtype=torch.int64)
         return dist.gathered(index, torch.cat(parts) if parts else nothing)
+
+
+def _require_classes(label: Tensor, classes: int, name: str) -> None:
+    """An image whose label is no class of the extractor counts as wrong for ever: raises BenchError."""
+    low, high = int(label.min()), int(label.max())
+    if low < 0 or high >= classes:
+        given = f"Metric class_accuracy: labels from {low} to {high}, and extractor {name} knows {classes} classes"
+        raise BenchError(given, f"labels from 0 to {classes - 1}", "Correct the labels (arr_1), or leave this metric out.")

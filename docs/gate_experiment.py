@@ -6,7 +6,7 @@
     python docs/gate_experiment.py judge FOLDER            # which planted bugs the committed baseline finds
     python docs/gate_experiment.py rounding 2              # how far 2 threads, another torch or instruction set move anchors
 
-Everything that decides is the product's: bench/gate.py and bench/gate_anchors.py, on runs of the profile by the pipeline.
+Everything that decides is the product's: judgement.py and anchors.py of bench/gate/, on runs of the profile by the pipeline.
 """
 
 import json
@@ -21,15 +21,15 @@ from pathlib import Path
 
 import torch
 
-from bench import gate, gate_anchors, gate_baseline, gate_forms
-from bench.gate import Quantity, Sample, Verdict
-from bench.gate_plan import PROFILE, anchor_of, baseline_of, make_plan
-from bench.gate_run import FIRST
-from bench.gate_work import crew, train_all
+from bench.gate import anchors, baselines, forms, judgement
+from bench.gate.checking import FIRST
+from bench.gate.judgement import Quantity, Sample, Verdict
+from bench.gate.plans import PROFILE, anchor_of, baseline_of, make_plan
+from bench.gate.work import crew, train_all
 from bench.store import Root, write_atomic
 
 HERE = Path(__file__).resolve().parent.parent
-SEEDS = gate.IN_ALL  # of a planted bug
+SEEDS = judgement.IN_ALL  # of a planted bug
 
 ALL = ("soflow", "meanflow", "flow_matching")
 TWO = ("soflow", "flow_matching")  # of a bug that moves all methods: two are trained, to save hours; the third would only help
@@ -112,7 +112,7 @@ def measure_anchors(folder: Path, methods: Sequence[str]) -> None:
     """anchors.json holds what the committed weights give."""
     torch.set_num_threads(1)
     plan = make_plan(PROFILE, Root(folder))
-    found = {m: gate_anchors.measure(gate_anchors.read(anchor_of(baseline_of(PROFILE), m)), plan.scene(m)) for m in methods}
+    found = {m: anchors.measure(anchors.read(anchor_of(baseline_of(PROFILE), m)), plan.scene(m)) for m in methods}
     write_atomic(folder / "anchors.json", json.dumps(found))
 
 
@@ -170,11 +170,11 @@ def look_twice(
 ) -> tuple[list[Verdict], bool]:
     """As a check does; whether it looked twice."""
     family = len(baseline) + len(ALL)
-    verdicts = gate.decide(baseline, {q: tuple(v[:FIRST]) for q, v in new.items()}, better, family=family)
-    odd = gate.suspects(verdicts)
-    in_all = gate.seeds_needed(len(next(iter(baseline.values()))), family)
+    verdicts = judgement.decide(baseline, {q: tuple(v[:FIRST]) for q, v in new.items()}, better, family=family)
+    odd = judgement.suspects(verdicts)
+    in_all = judgement.seeds_needed(len(next(iter(baseline.values()))), family)
     chosen = {q: tuple(v[: in_all if q.method in odd else FIRST]) for q, v in new.items()}
-    return (gate.decide(baseline, chosen, better, family=family), True) if odd else (verdicts, False)
+    return (judgement.decide(baseline, chosen, better, family=family), True) if odd else (verdicts, False)
 
 
 def null(folder: Path, k: int = 24, trials: int = 2000) -> None:
@@ -188,7 +188,7 @@ def null(folder: Path, k: int = 24, trials: int = 2000) -> None:
         order = rng.sample(range(count), k + SEEDS)
         old = {q: tuple(v[i] for i in order[:k]) for q, v in values.items()}
         verdicts, again = look_twice(old, {q: [v[i] for i in order[k:]] for q, v in values.items()}, {})
-        alarms += gate.exit_code(verdicts, ()) != 0
+        alarms += judgement.exit_code(verdicts, ()) != 0
         twice += again
     print(f"unchanged: {alarms} false alarms ({100 * alarms / trials:.2f} %), {100 * twice / trials:.0f} % looked twice")
     for shift in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5):
@@ -197,20 +197,20 @@ def null(folder: Path, k: int = 24, trials: int = 2000) -> None:
             order = rng.sample(range(count), k + SEEDS)
             old = {q: tuple(v[i] for i in order[:k]) for q, v in values.items()}
             new = {q: [v[i] * (1 + shift * (q.metric == "frechet_distance")) for i in order[k:]] for q, v in values.items()}
-            found += gate.exit_code(look_twice(old, new, {})[0], ()) != 0
+            found += judgement.exit_code(look_twice(old, new, {})[0], ()) != 0
         print(f"all Frechet distances {100 * shift:.0f} % larger: found in {100 * found / (trials // 10):.0f} %")
 
 
 def judge(folder: Path) -> None:
     """A line a planted bug: what finds it."""
-    expected = gate_baseline.read(baseline_of(PROFILE))
+    expected = baselines.read(baseline_of(PROFILE))
     print("| planted | from the same weights | training anew |\n|---|---|---|")
     for name, (methods, _) in PLANTS.items():
         place = place_of(folder, name)
         if not (place / "values.json").is_file() or not (place / "anchors.json").is_file():
             continue
-        (new, failures), anchors = read(place), json.loads((place / "anchors.json").read_text())
-        same = [v for m in methods for v in gate_anchors.compare(m, expected.anchors[m].values, anchors[m])]
+        (new, failures), found = read(place), json.loads((place / "anchors.json").read_text())
+        same = [v for m in methods for v in anchors.compare(m, expected.anchors[m].values, found[m])]
         verdicts, _ = look_twice(expected.values, new, expected.better)
         own = [v for v in verdicts if v.quantity.method in methods]
         print(f"| {name} | {said(same, [])} | {said(own, failures)} |")
@@ -220,24 +220,24 @@ def said(verdicts: Sequence[Verdict], failures: Sequence[str]) -> str:
     """How many quantities of how many found it, and the first two."""
     if failures:
         return f"could not run: {failures[0]}"
-    loud = sorted((v for v in verdicts if v.outcome not in ("held", "not judged")), key=lambda v: gate_forms.ORDER[v.outcome])
+    loud = sorted((v for v in verdicts if v.outcome not in ("held", "not judged")), key=lambda v: forms.ORDER[v.outcome])
     if not loud:
         return "not found"
-    texts = [f"{v.quantity.label} {v.outcome} {gate_forms.number(v.found)} for {gate_forms.number(v.expected)}" for v in loud]
+    texts = [f"{v.quantity.label} {v.outcome} {forms.number(v.found)} for {forms.number(v.expected)}" for v in loud]
     return f"{len(loud)} of {len(verdicts)}: " + "; ".join(list(dict.fromkeys(texts))[:2])
 
 
 def rounding(threads: int) -> None:
     """The largest deviation of each kind from the committed values: relative, but for those with an absolute tolerance."""
     torch.set_num_threads(threads)
-    expected, worst = gate_baseline.read(baseline_of(PROFILE)), dict[str, float]()
+    expected, worst = baselines.read(baseline_of(PROFILE)), dict[str, float]()
     with tempfile.TemporaryDirectory() as folder:
         plan = make_plan(PROFILE, Root(Path(folder)))
         for method, noted in expected.anchors.items():
-            found = gate_anchors.measure(gate_anchors.read(anchor_of(baseline_of(PROFILE), method)), plan.scene(method))
+            found = anchors.measure(anchors.read(anchor_of(baseline_of(PROFILE), method)), plan.scene(method))
             for name, value in found.items():
                 kind, old = name.partition("/")[0], noted.values[name]
-                off = abs(value - old) / (1.0 if kind in gate_anchors.ABSOLUTE else abs(old))
+                off = abs(value - old) / (1.0 if kind in anchors.ABSOLUTE else abs(old))
                 worst[kind] = max(worst.get(kind, 0.0), off)
     where = f"torch {torch.__version__}, {threads} threads, {torch.backends.cpu.get_cpu_capability()}"
     print(where, {kind: f"{value:.1e}" for kind, value in worst.items()})

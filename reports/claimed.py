@@ -80,7 +80,7 @@ def _signed(value: float, text: str) -> str:
     return text if not text.strip("0.,") else f"{'+' if value > 0 else '-'}{text}"
 
 
-def compare(claims: Sequence[Claim], tables: Sequence[Table], descriptions: Descriptions) -> list[Pairing]:
+def pairings(claims: Sequence[Claim], tables: Sequence[Table], descriptions: Descriptions) -> list[Pairing]:
     """One pairing for each claim and line of ours that is of the same kind; a claim without one stands alone.
 
     `tables` of reports.tables, quality and cost.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import unknown
-from reports.claimed import Pairing, compare, missing_data
+from reports.claimed import Pairing, missing_data, pairings
 from reports.forms import escape_latex, escape_markdown
 from reports.lines import Descriptions
 from reports.published import CERTAINTIES, Claim, load
@@ -56,11 +56,11 @@ class Sheet:
 
 
 def sheets(tables: Sequence[Table], descriptions: Descriptions) -> list[Sheet]:
-    """One table a part of published.toml; the arguments are those of reports.claimed.compare."""
+    """One table a part of published.toml; the arguments are those of reports.claimed.pairings."""
     published = load()
-    pairings = compare(published.claims, tables, descriptions)
+    found = pairings(published.claims, tables, descriptions)
     return [
-        Sheet(title, tuple(pairing for pairing in pairings if pairing.claim.part == part))
+        Sheet(title, tuple(pairing for pairing in found if pairing.claim.part == part))
         for part, title in published.parts.items()
     ]
 

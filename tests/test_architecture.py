@@ -26,7 +26,7 @@ LAYERS = {
     "dit": set(),
 }
 NO_TORCH = (
-    "cli", "cli_scores", "errors", "gate_forms", "guard", "intervals", "options", "progress", "provenance", "rows", "store",
+    "cli", "cli_scores", "errors", "gate.forms", "guard", "intervals", "options", "progress", "provenance", "rows", "store",
     "weights",
 )  # fmt: skip
 NO_TORCH = (*(f"bench.{name}" for name in NO_TORCH), "reports.render", "reports.tables")

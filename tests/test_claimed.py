@@ -45,7 +45,7 @@ def pairings(
     """All claims beside these rows, whose runs were trained in the recipe of `claim` and scored under `conditions`."""
     known = CONDITIONS if conditions is None else conditions
     descriptions = {r.run: described(r.run, r.method, **in_recipe(claim, **over)) | {"protocols": {"p": known}} for r in rows}
-    return claimed.compare(tuple(CLAIMS.values()), tables_of(*rows, descriptions=descriptions), descriptions)
+    return claimed.pairings(tuple(CLAIMS.values()), tables_of(*rows, descriptions=descriptions), descriptions)
 
 
 def tables_of(*rows: Row, descriptions: dict[str, dict[str, Any]] | None = None) -> list[Table]:
@@ -192,7 +192,7 @@ def test_two_protocols_are_two_lines() -> None:
         given[0].run: described(given[0].run, "soflow") | {"protocols": {"p": CONDITIONS, "q": {"extractor": "pixels"}}}
     }
     tables = tables_of(*given, descriptions=descriptions)
-    found = claimed.compare([CLAIMS["soflow-b4-1"]], tables, descriptions)
+    found = claimed.pairings([CLAIMS["soflow-b4-1"]], tables, descriptions)
     assert [(p.ours, p.difference is None) for p in found] == [(12.0, False), (20.0, True)]
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
 from bench import checkpoint, show
-from bench.cli import app
 from bench.config import RunConfig, Suite
 from bench.rows import read
 from bench.store import Root
+from command_line import bench, mistake
 from conftest import TINY, tiny_suite
 from pictures import make_tree, own_cache
 from reports import tables
@@ -26,23 +25,6 @@ from reports import tables
 Finished = tuple[Root, list[RunConfig], Suite]
 VERBS = ("run", "train", "eval", "sample", "speed", "table", "report", "list", "config", "explain", "check")
 SETTINGS = [word for setting in TINY for word in ("--set", setting)]
-
-
-def bench(*words: str) -> Result:
-    result = CliRunner(env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}).invoke(app, list(words))
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def mistake(result: Result) -> str:
-    """The message of a user's mistake: three parts, exit code 2."""
-    assert result.exit_code == 2, result.output
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) >= 3
-    assert any(line.strip().startswith("Allowed: ") for line in lines)
-    assert "Traceback" not in result.output
-    return result.stderr
 
 
 # Help

@@ -9,25 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner, Result
 
-from bench.cli import app
+from command_line import bench, mistake
 
 VERBS = ("score", "stats build", "stats list", "stats verify", "fetch", "explain")
-
-
-def bench(*words: str) -> Result:
-    result = CliRunner(env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}).invoke(app, list(words))
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def mistake(result: Result) -> str:
-    assert result.exit_code == 2, result.output
-    assert "Allowed: " in result.stderr
-    assert len(result.stderr.strip().splitlines()) >= 3
-    return result.stderr
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from bench import explain, rows
-from bench.cli import app
 from bench.config import RunConfig, Suite
 from bench.errors import BenchError
 from bench.rows import Row, row_id
 from bench.store import Root
+from command_line import bench
 from conftest import TINY, one_run, tiny_suite
 from reports.lines import records
 from result_rows import described, frame, row
@@ -112,10 +111,6 @@ def test_rows_are_found_by_id_and_by_place() -> None:
         explain.find(found, row_id(found[1])[:-1] + "-")
     with pytest.raises(BenchError, match="Unknown row"):
         explain.find([], "1a2b3c4d")
-
-
-def bench(*words: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}).invoke(app, list(words))
 
 
 def test_the_verb_prints_differences_and_effects(measured: tuple[Root, list[Row], Any]) -> None:

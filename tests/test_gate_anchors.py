@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench import datasets, gate_anchors, gate_baseline, gate_run, metrics, step
-from bench.gate_plan import PROFILE, Plan, anchor_of, baseline_of, make_plan
+from bench import datasets, metrics, step
+from bench.gate import anchors, baselines, checking
+from bench.gate.plans import PROFILE, Plan, anchor_of, baseline_of, make_plan
 from bench.store import Root
 from methods import _path, flow_matching, meanflow, soflow
 
@@ -21,9 +22,9 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def moved(plan: Plan, method: str) -> dict[str, set[str]]:
     """Reason -> quantities that the committed weights no longer give."""
-    expected = gate_baseline.read(baseline_of(PROFILE))
-    anchor = gate_anchors.read(anchor_of(baseline_of(PROFILE), method))
-    verdicts = gate_anchors.compare(method, expected.anchors[method].values, gate_anchors.measure(anchor, plan.scene(method)))
+    expected = baselines.read(baseline_of(PROFILE))
+    anchor = anchors.read(anchor_of(baseline_of(PROFILE), method))
+    verdicts = anchors.compare(method, expected.anchors[method].values, anchors.measure(anchor, plan.scene(method)))
     found: dict[str, set[str]] = {}
     for verdict in verdicts:
         if verdict.outcome != "held":
@@ -33,9 +34,9 @@ def moved(plan: Plan, method: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("method", ["soflow", "meanflow", "flow_matching"])
 def test_the_committed_baseline_is_of_this_suite_and_its_weights_give_what_they_gave(committed: Plan, method: str) -> None:
-    expected = gate_baseline.read(baseline_of(PROFILE))
+    expected = baselines.read(baseline_of(PROFILE))
     expected.require(committed.conditions, baseline_of(PROFILE))
-    assert gate_run.read_anchor(expected, baseline_of(PROFILE), method).digest == expected.anchors[method].digest
+    assert checking.read_anchor(expected, baseline_of(PROFILE), method).digest == expected.anchors[method].digest
     assert moved(committed, method) == {}
 
 
@@ -47,7 +48,7 @@ def half_of(original: Callable[..., Any]) -> Callable[..., Any]:
     return batch
 
 
-IMAGES, FEATURES, SCORE, STEP = (gate_anchors.REASONS[kind] for kind in ("image_levels", "features", "score", "step"))
+IMAGES, FEATURES, SCORE, STEP = (anchors.REASONS[kind] for kind in ("image_levels", "features", "score", "step"))
 PLANTS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None], str]] = {
     "EMA off": ("soflow", lambda m: m.setattr(step, "ema_decay", lambda *_: 0.0), STEP),
     "wrong time sampling": (

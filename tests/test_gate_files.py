@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bench import gate, gate_baseline, gate_forms
 from bench.errors import BenchError
-from bench.gate import Quantity, Verdict
-from bench.gate_baseline import Baseline, Conditions, Noted, Speeds
-from bench.gate_forms import Report
+from bench.gate import baselines, forms, judgement
+from bench.gate.baselines import Baseline, Conditions, Noted, Speeds
+from bench.gate.forms import Report
+from bench.gate.judgement import Quantity, Verdict
 from test_gate import BETTER, FD, KID, MSE, VALUES, J, K, moved
 
 HOSTILE = '<script>alert("x")</script>|a*b_c`d`[e](f)#\x00\x1b\n& é'
@@ -38,13 +38,13 @@ def baseline(**changes: Any) -> Baseline:
 
 def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
-    gate_baseline.write(path, baseline())
-    again = gate_baseline.read(path)
+    baselines.write(path, baseline())
+    again = baselines.read(path)
     for quantity, values in VALUES.items():
         assert again.values[quantity] == pytest.approx(values, rel=1e-8)
     assert replace(again, values=VALUES) == baseline()
-    gate_baseline.write(path, again)
-    assert gate_baseline.read(path) == again, "to the same bits from then on"
+    baselines.write(path, again)
+    assert baselines.read(path) == again, "to the same bits from then on"
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
 )
 def test_a_baseline_of_another_form_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     path = tmp_path / "baseline.json"
-    gate_baseline.write(path, baseline())
+    baselines.write(path, baseline())
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(BenchError) as caught:
-        gate_baseline.read(path)
+        baselines.read(path)
     assert said in caught.value.given
     assert "--update" in caught.value.remedy
 
@@ -74,22 +74,22 @@ def test_a_damaged_baseline_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "baseline.json"
     path.write_text(text)
     with pytest.raises(BenchError):
-        gate_baseline.read(path)
+        baselines.read(path)
     with pytest.raises(BenchError, match="There is no baseline"):
-        gate_baseline.read(tmp_path / "none.json")
+        baselines.read(tmp_path / "none.json")
 
 
 def test_a_baseline_with_nan_or_of_too_few_seeds_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
-    gate_baseline.write(path, baseline())
+    baselines.write(path, baseline())
     raw = json.loads(path.read_text())
     raw["quantities"][0]["values"][3] = math.nan
     path.write_text(json.dumps(raw))
     with pytest.raises(BenchError, match="no finite number"):
-        gate_baseline.read(path)
-    gate_baseline.write(path, baseline(seeds=(0, 1, 2, 3), values={q: v[:4] for q, v in VALUES.items()}))
+        baselines.read(path)
+    baselines.write(path, baseline(seeds=(0, 1, 2, 3), values={q: v[:4] for q, v in VALUES.items()}))
     with pytest.raises(BenchError, match="4 training seeds"):
-        gate_baseline.read(path)
+        baselines.read(path)
 
 
 @pytest.mark.parametrize("field", ["profile", "protocol", "images", "data"])
@@ -106,13 +106,13 @@ def test_a_check_under_other_conditions_is_refused(field: str) -> None:
 
 def test_a_baseline_that_can_not_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "baseline.json"
-    gate_baseline.write(path, baseline())
+    baselines.write(path, baseline())
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON"):
-        gate_baseline.write(path, baseline(anchors={"soflow": Noted(digest="a", values={"features": math.nan})}))
+        baselines.write(path, baseline(anchors={"soflow": Noted(digest="a", values={"features": math.nan})}))
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(5, "broken")))
     with pytest.raises(BenchError):
-        gate_baseline.write(path, baseline(seeds=(*range(K - 1), 99)))
+        baselines.write(path, baseline(seeds=(*range(K - 1), 99)))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["baseline.json"]
 
@@ -128,10 +128,10 @@ def everything() -> Report:
     """Every outcome and every judge."""
     found = moved(FD, 9)
     del found[MSE]
-    verdicts = gate.decide(VALUES, found | {Quantity("new", "recall", 2): (0.5,)}, BETTER)
-    verdicts += gate.decide({KID: VALUES[KID]}, moved(KID, -9), BETTER)[:1]
-    verdicts.append(gate.nearness(Quantity("soflow", "features"), 1.0, 1.5, 1e-3, "the extractor"))
-    speed = gate.decide({Quantity("soflow", "training_step_ratio"): (1.0, 1.1, 0.9, 1.0, 1.05)}, {}, {}, judged_by="speed")
+    verdicts = judgement.decide(VALUES, found | {Quantity("new", "recall", 2): (0.5,)}, BETTER)
+    verdicts += judgement.decide({KID: VALUES[KID]}, moved(KID, -9), BETTER)[:1]
+    verdicts.append(judgement.nearness(Quantity("soflow", "features"), 1.0, 1.5, 1e-3, "the extractor"))
+    speed = judgement.decide({Quantity("soflow", "training_step_ratio"): (1.0, 1.1, 0.9, 1.0, 1.05)}, {}, {}, judged_by="speed")
     return report(*verdicts, *speed, failures=("meanflow, seed 0: not finite",), notes=("0 of 2 the same",))
 
 
@@ -141,7 +141,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_summary_is_tables_of_equal_width_with_what_matters_first() -> None:
-    text = gate_forms.markdown(everything())
+    text = forms.markdown(everything())
     assert text.startswith("## bench check: regressed")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(cells(line)) for line in lines}) == 1
@@ -153,7 +153,7 @@ def test_the_summary_is_tables_of_equal_width_with_what_matters_first() -> None:
 
 
 def test_junit_fails_exactly_where_the_exit_code_is_not_zero() -> None:
-    suite = ElementTree.fromstring(gate_forms.junit(everything())).find("testsuite")
+    suite = ElementTree.fromstring(forms.junit(everything())).find("testsuite")
     assert suite is not None
     assert len(suite) == int(suite.attrib["tests"]) == len(everything().verdicts) + 1
     assert len(suite.findall("testcase/failure")) == int(suite.attrib["failures"]) > 3
@@ -161,20 +161,24 @@ def test_junit_fails_exactly_where_the_exit_code_is_not_zero() -> None:
     assert len(suite.findall("testcase/skipped")) == int(suite.attrib["skipped"]) == 1
     names = [(case.attrib["classname"], case.attrib["name"]) for case in suite]
     assert len(set(names)) == len(names) - 1, "the one quantity that is there twice"
-    for given in (report(), report(*gate.decide(VALUES, {}, BETTER)), report(*gate.decide(VALUES, moved(FD, -9), BETTER))):
-        suite = ElementTree.fromstring(gate_forms.junit(given)).find("testsuite")
+    for given in (
+        report(),
+        report(*judgement.decide(VALUES, {}, BETTER)),
+        report(*judgement.decide(VALUES, moved(FD, -9), BETTER)),
+    ):
+        suite = ElementTree.fromstring(forms.junit(given)).find("testsuite")
         assert suite is not None
         assert given.code != 0
         assert int(suite.attrib["failures"]) + int(suite.attrib["errors"]) > 0
-        assert (int(suite.attrib["errors"]) == 1) == (given.code == gate.EXIT_NOTHING)
-    good = ElementTree.fromstring(gate_forms.junit(report(*gate.decide(VALUES, moved(FD, 0), BETTER)))).find("testsuite")
+        assert (int(suite.attrib["errors"]) == 1) == (given.code == judgement.EXIT_NOTHING)
+    good = ElementTree.fromstring(forms.junit(report(*judgement.decide(VALUES, moved(FD, 0), BETTER)))).find("testsuite")
     assert good is not None
     assert good.attrib["failures"] == good.attrib["errors"] == "0"
 
 
 def test_json_says_everything_in_plain_numbers() -> None:
-    raw = json.loads(gate_forms.as_json(everything()), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert raw["exit_code"] == everything().code == gate.EXIT_REGRESSED
+    raw = json.loads(forms.as_json(everything()), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert raw["exit_code"] == everything().code == judgement.EXIT_REGRESSED
     assert len(raw["verdicts"]) == len(everything().verdicts)
     first = next(v for v in raw["verdicts"] if v["metric"] == "frechet_distance")
     assert (first["method"], first["steps"], first["outcome"], first["seeds"]) == ("soflow", 1, "regressed", J)
@@ -183,26 +187,26 @@ def test_json_says_everything_in_plain_numbers() -> None:
 
 def test_hostile_names_are_text_in_every_form() -> None:
     hostile = Quantity(HOSTILE, HOSTILE, 1)
-    verdict = gate.nearness(hostile, 1.0, 2.0, 0.1, HOSTILE)
+    verdict = judgement.nearness(hostile, 1.0, 2.0, 0.1, HOSTILE)
     given = report(verdict, failures=(HOSTILE,), notes=(HOSTILE,), baseline={"commit": HOSTILE, "processor": HOSTILE})
-    page = gate_forms.markdown(given)
+    page = forms.markdown(given)
     assert "<script" not in page
     assert "](f)" not in page.replace("\\](f)", "")
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert len({len(cells(row)) for row in rows}) == 1, "a bar or a line break in a name ends no cell"
-    suite = ElementTree.fromstring(gate_forms.junit(given)).find("testsuite")
+    suite = ElementTree.fromstring(forms.junit(given)).find("testsuite")
     assert suite is not None
     assert "<script>" in suite[0].attrib["name"]
-    assert json.loads(gate_forms.as_json(given))["verdicts"][0]["method"] == HOSTILE
-    assert "2, expected 0.9 to 1.1" in gate_forms.text(given)
+    assert json.loads(forms.as_json(given))["verdicts"][0]["method"] == HOSTILE
+    assert "2, expected 0.9 to 1.1" in forms.text(given)
 
 
 def test_the_terminal_says_what_did_not_hold_and_why() -> None:
-    lines = gate_forms.text(everything()).splitlines()
+    lines = forms.text(everything()).splitlines()
     assert lines[-1].startswith("bench check: regressed (")
     assert any("soflow, frechet_distance, 1 step: 1" in line and "expected 9." in line for line in lines)
     assert any("the extractor" in line for line in lines)
-    held = gate_forms.text(report(*gate.decide(VALUES, moved(FD, 0), BETTER)))
+    held = forms.text(report(*judgement.decide(VALUES, moved(FD, 0), BETTER)))
     assert held == "bench check: held (4 held; 12 s)"
 
 
@@ -210,5 +214,5 @@ def test_the_order_of_verdicts_is_no_accident() -> None:
     """Sorted by what matters, whatever order they come in."""
     verdicts = list(everything().verdicts)
     random.Random(0).shuffle(verdicts)
-    ranks = [gate_forms.ORDER[v.outcome] for v in report(*verdicts).sorted("seeds")]
+    ranks = [forms.ORDER[v.outcome] for v in report(*verdicts).sorted("seeds")]
     assert ranks == sorted(ranks)

@@ -14,20 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import (
-    gate,
-    gate_baseline,
-    gate_forms,
-    gate_run,
-    gate_speed,
-    gate_update,
-    gate_work,
-    metrics,
-    train,
-)
+from bench import metrics, train
 from bench.errors import BenchError, RunFailed
-from bench.gate import Quantity
-from bench.gate_plan import anchor_of, baseline_of, make_plan
+from bench.gate import baselines, checking, forms, judgement, step_ratio, updating, work
+from bench.gate.judgement import Quantity
+from bench.gate.plans import anchor_of, baseline_of, make_plan
 from bench.store import Root
 from result_rows import frame, row
 
@@ -71,8 +62,8 @@ def inline(_: Any) -> Iterator[Inline]:
 
 @pytest.fixture
 def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_run, "crew", inline)
-    monkeypatch.setattr(gate_update, "crew", inline)
+    monkeypatch.setattr(checking, "crew", inline)
+    monkeypatch.setattr(updating, "crew", inline)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +73,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile.write_text(TINY)
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate_update, "crew", inline)
-        sentence = gate_update.update(profile, say=said.append)
+        patch.setattr(updating, "crew", inline)
+        sentence = updating.update(profile, say=said.append)
     assert "6 quantities of 6 training seeds" in sentence
     assert said[0].startswith("6 training runs, about"), "how long it takes is said before it starts"
     return profile
@@ -120,14 +111,14 @@ def scale(metric: str, factor: float) -> Callable[[dict[str, Any]], None]:
 def test_an_unchanged_suite_holds_and_gives_the_baselines_own_values(
     profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = gate_run.check(profile, started_by="bench check --config tiny.toml")
-    assert report.code == 0, gate_forms.text(report)
+    report = checking.check(profile, started_by="bench check --config tiny.toml")
+    assert report.code == 0, forms.text(report)
     assert {v.outcome for v in report.verdicts} == {"held"}
     assert "2 of 2 training runs gave the baseline's own values, to nine digits" in report.notes
     assert {v.judged_by for v in report.verdicts} == {"seeds", "same weights"}
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
     (tmp_path / "step.md").write_text("before\n")
-    written = gate_run.save(report, tmp_path / "out")
+    written = checking.save(report, tmp_path / "out")
     assert [path.name for path in written] == ["summary.md", "junit.xml", "check.json"]
     assert (tmp_path / "step.md").read_text() == "before\n" + written[0].read_text() + "\n"
     assert ElementTree.fromstring(written[1].read_text()).find("testsuite") is not None
@@ -139,18 +130,18 @@ def test_an_unchanged_suite_holds_and_gives_the_baselines_own_values(
 @pytest.mark.usefixtures("_inline")
 @pytest.mark.parametrize(
     ("metric", "factor", "code"),
-    [("frechet_distance", 0.8, gate.EXIT_REGRESSED), ("frechet_distance", 1.25, gate.EXIT_IMPROVED),
-     ("velocity_mse", 1.5, gate.EXIT_REGRESSED), ("velocity_mse", 0.7, gate.EXIT_REGRESSED)],
+    [("frechet_distance", 0.8, judgement.EXIT_REGRESSED), ("frechet_distance", 1.25, judgement.EXIT_IMPROVED),
+     ("velocity_mse", 1.5, judgement.EXIT_REGRESSED), ("velocity_mse", 0.7, judgement.EXIT_REGRESSED)],
 )  # fmt: skip
 def test_what_moved_is_looked_at_with_more_seeds_and_named(profile: Path, metric: str, factor: float, code: int) -> None:
     edit(profile, scale(metric, factor))
     said: list[str] = []
-    report = gate_run.check(profile, say=said.append)
+    report = checking.check(profile, say=said.append)
     assert report.code == code
     assert any("something looks odd" in line for line in said)
     loud = [v for v in report.verdicts if v.outcome != "held"]
     assert {v.quantity.metric for v in loud} == {metric}
-    assert all(v.seeds[1] == gate.seeds_needed(6, 6 + 1) for v in loud), "six quantities and a speed"
+    assert all(v.seeds[1] == judgement.seeds_needed(6, 6 + 1) for v in loud), "six quantities and a speed"
 
 
 @pytest.mark.usefixtures("_inline")
@@ -159,8 +150,8 @@ def test_a_quantity_that_is_not_measured_any_more_is_red(profile: Path) -> None:
         raw["quantities"].append({**raw["quantities"][0], "metric": "recall"})
 
     edit(profile, change)
-    report = gate_run.check(profile)
-    assert report.code == gate.EXIT_REGRESSED
+    report = checking.check(profile)
+    assert report.code == judgement.EXIT_REGRESSED
     assert [v.quantity.metric for v in report.verdicts if v.outcome == "missing"] == ["recall"]
 
 
@@ -170,21 +161,21 @@ def test_a_run_that_fails_is_no_verdict(profile: Path, monkeypatch: pytest.Monke
         raise RunFailed("the loss stopped being finite")
 
     monkeypatch.setattr(train, "train", broken)
-    report = gate_run.check(profile)
-    assert report.code == gate.EXIT_NOT_RUN
+    report = checking.check(profile)
+    assert report.code == judgement.EXIT_NOT_RUN
     assert report.failures[0] == "flow_matching, seed 0: the loss stopped being finite"
-    assert "the loss stopped being finite" in gate_forms.text(report)
+    assert "the loss stopped being finite" in forms.text(report)
     before = baseline_of(profile).read_bytes()
     with pytest.raises(RunFailed, match="no baseline was written"):
-        gate_update.update(profile)
+        updating.update(profile)
     assert baseline_of(profile).read_bytes() == before
 
 
 @pytest.mark.usefixtures("_inline")
 def test_whatever_the_suite_raises_is_a_failure_and_not_the_gates_end(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "accuracy", lambda *_: 1 / 0)
-    report = gate_run.check(profile)
-    assert report.code == gate.EXIT_NOT_RUN
+    report = checking.check(profile)
+    assert report.code == judgement.EXIT_NOT_RUN
     assert all("ZeroDivisionError" in failure for failure in report.failures)
     assert len(report.failures) == 3, "two training runs, and the committed weights"
 
@@ -196,7 +187,7 @@ def test_whatever_the_suite_raises_is_a_failure_and_not_the_gates_end(profile: P
 def test_a_check_under_another_profile_is_refused_before_it_trains(profile: Path, old: str, new: str, said: str) -> None:
     profile.write_text(profile.read_text().replace(old, new))
     with pytest.raises(BenchError) as caught:
-        gate_run.check(profile, say=lambda _: pytest.fail("it began"))
+        checking.check(profile, say=lambda _: pytest.fail("it began"))
     assert said in caught.value.given
     assert "--update" in caught.value.remedy
 
@@ -205,34 +196,32 @@ def test_other_mistakes_are_refused_before_it_trains(profile: Path, tmp_path: Pa
     anchor = anchor_of(baseline_of(profile), "flow_matching")
     edit(profile, lambda raw: raw["same_weights"]["flow_matching"].update(digest="0" * 64))
     with pytest.raises(BenchError, match="has digest"):
-        gate_run.check(profile)
+        checking.check(profile)
     anchor.write_bytes(anchor.read_bytes()[:-1])
     with pytest.raises(BenchError, match="bench check --update"):
-        gate_run.check(profile)
+        checking.check(profile)
     with pytest.raises(BenchError, match="There is no baseline"):
-        gate_run.check(profile, tmp_path / "none-baseline.json")
+        checking.check(profile, tmp_path / "none-baseline.json")
     with pytest.raises(BenchError, match="at least 5"):
-        gate_update.update(profile, seeds=4)
+        updating.update(profile, seeds=4)
     profile.write_text(TINY.replace('"digits"\n', '["digits", "pixels"]\n'))
     with pytest.raises(BenchError, match="2 extractors"):
-        gate_update.update(profile)
+        updating.update(profile)
 
 
 def test_processes_of_their_own_give_the_same_values_and_one_that_is_killed_is_a_failure(profile: Path, tmp_path: Path) -> None:
     plan = make_plan(profile, Root(tmp_path / "root"))
-    expected = gate_baseline.read(baseline_of(profile))
+    expected = baselines.read(baseline_of(profile))
 
-    def trained(seeds: range) -> tuple[list[gate_work.Measured], list[str]]:
-        return gate_work.train_all(
-            executor, plan.suite, plan.configs(seeds), plan.root, plan.conditions.protocol, lambda _: None
-        )
+    def trained(seeds: range) -> tuple[list[work.Measured], list[str]]:
+        return work.train_all(executor, plan.suite, plan.configs(seeds), plan.root, plan.conditions.protocol, lambda _: None)
 
-    with gate_work.crew(plan.suite) as executor:
+    with work.crew(plan.suite) as executor:
         runs, failures = trained(range(1))
         assert failures == []
-        assert gate_run.is_same(runs[0], expected)
+        assert checking.is_same(runs[0], expected)
         with pytest.raises(RunFailed, match="ended by itself"):
-            gate_work.apart(executor, os._exit, 9)
+            work.apart(executor, os._exit, 9)
         runs, failures = trained(range(2))
     assert runs == []
     assert failures
@@ -240,14 +229,14 @@ def test_processes_of_their_own_give_the_same_values_and_one_that_is_killed_is_a
 
 def test_speed_is_a_ratio_and_judged_only_on_the_baselines_processor(profile: Path, tmp_path: Path) -> None:
     plan = make_plan(profile, Root(tmp_path / "root"))
-    ratios = gate_speed.ratios(plan.suite)
+    ratios = step_ratio.ratios(plan.suite)
     assert 0.3 < ratios["flow_matching"] < 5, "one forward and one backward pass on either side"
-    expected = gate_baseline.read(baseline_of(profile))
-    for processor, outcome in (("another one", "not judged"), (gate_run.provenance.processor(), "regressed")):
-        known = gate_baseline.Speeds(processor=processor, ratios={"flow_matching": (0.01, 0.011, 0.012, 0.011, 0.01)})
-        verdicts = gate_run.judge_speed(Inline(), plan, replace(expected, speeds=known), lambda _: None)  # type: ignore[arg-type]
+    expected = baselines.read(baseline_of(profile))
+    for processor, outcome in (("another one", "not judged"), (checking.provenance.processor(), "regressed")):
+        known = baselines.Speeds(processor=processor, ratios={"flow_matching": (0.01, 0.011, 0.012, 0.011, 0.01)})
+        verdicts = checking.judge_speed(Inline(), plan, replace(expected, speeds=known), lambda _: None)  # type: ignore[arg-type]
         assert [v.outcome for v in verdicts] == [outcome]
-    assert gate_run.judge_speed(Inline(), plan, expected, lambda _: None)[0].reason == "the baseline has none"  # type: ignore[arg-type]
+    assert checking.judge_speed(Inline(), plan, expected, lambda _: None)[0].reason == "the baseline has none"  # type: ignore[arg-type]
 
 
 # What a run gives
@@ -255,20 +244,20 @@ def test_speed_is_a_ratio_and_judged_only_on_the_baselines_processor(profile: Pa
 
 def test_rows_of_another_protocol_or_another_training_are_not_measured() -> None:
     good = [row("soflow", 0, value=v, sample_seed=s, images=100, protocol="p") for s, v in ((0, 2.0), (1, 4.0))]
-    found, better = gate_work.from_rows(frame(*good), protocol="p", images=100, sample_seeds=2)
+    found, better = work.from_rows(frame(*good), protocol="p", images=100, sample_seeds=2)
     assert found == {Quantity("soflow", "frechet_distance", 1): 3.0}
     assert better == {Quantity("soflow", "frechet_distance", 1): "min"}
     for change in ({"protocol": "q"}, {"images": 99}, {"status": "failed", "value": None}, {"sample_seed": 0}):
         spoilt = frame(good[0], replace(good[1], **change))
-        assert gate_work.from_rows(spoilt, protocol="p", images=100, sample_seeds=2) == ({}, {}), change
+        assert work.from_rows(spoilt, protocol="p", images=100, sample_seeds=2) == ({}, {}), change
     nothing = pd.DataFrame(columns=frame(*good).columns)
-    assert gate_work.from_rows(nothing, protocol="p", images=100, sample_seeds=2) == ({}, {})
+    assert work.from_rows(nothing, protocol="p", images=100, sample_seeds=2) == ({}, {})
 
 
 def test_the_log_is_averaged_over_the_last_quarter_by_images() -> None:
     log = [{"images": i, "velocity_mse": v, "grad_norm": 1.0} for i, v in ((50, 9.0), (75, 8.0), (90, 2.0), (100, 4.0))]
-    assert gate_work.from_log("m", log, 100)[Quantity("m", "velocity_mse")] == pytest.approx((15 * 2 + 10 * 4) / 25)
-    assert Quantity("m", "jump_mse") not in gate_work.from_log("m", log, 100)
-    assert gate_work.from_log("m", log[-1:], 100)[Quantity("m", "velocity_mse")] == 4.0, "one line: all there is"
-    assert gate_work.from_log("m", log, 200) == {}, "training that stopped half-way"
-    assert gate_work.from_log("m", [], 100) == {}
+    assert work.from_log("m", log, 100)[Quantity("m", "velocity_mse")] == pytest.approx((15 * 2 + 10 * 4) / 25)
+    assert Quantity("m", "jump_mse") not in work.from_log("m", log, 100)
+    assert work.from_log("m", log[-1:], 100)[Quantity("m", "velocity_mse")] == 4.0, "one line: all there is"
+    assert work.from_log("m", log, 200) == {}, "training that stopped half-way"
+    assert work.from_log("m", [], 100) == {}

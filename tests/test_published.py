@@ -85,7 +85,7 @@ def test_settings_are_those_of_the_methods() -> None:
 def test_commands_are_ones_that_bench_takes() -> None:
     """All but the data set, which this version may not have yet."""
     seen = set()
-    for pairing in claimed.compare(tuple(CLAIMS.values()), [], {}):
+    for pairing in claimed.pairings(tuple(CLAIMS.values()), [], {}):
         if pairing.command and (key := (pairing.command, pairing.recipe)) not in seen:
             seen.add(key)
             words = shlex.split(f"{pairing.command} {pairing.recipe}")

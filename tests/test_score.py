@@ -71,6 +71,14 @@ def test_an_array_in_its_order_has_every_score_of_evaluation(generated: Any, tmp
     assert "class_accuracy" in values(found)
 
 
+@pytest.mark.parametrize("wrong", [-1, 10])
+def test_labels_that_are_no_classes_are_refused(wrong: int, tmp_path: Path) -> None:
+    path = save_npz(tmp_path / "a.npz", grey_images(80), arr_1=np.array([3] * 79 + [wrong]))
+    with pytest.raises(BenchError, match=f"{wrong}.* and extractor digits knows 10 classes") as caught:
+        scored(path, "digits", tmp_path, metrics=("class_accuracy",))
+    assert caught.value.allowed == "labels from 0 to 9"
+
+
 @pytest.mark.parametrize("n", [40, 150])  # fewer and more than the 64 dimensions
 def test_images_are_at_no_distance_of_themselves(n: int, tmp_path: Path) -> None:
     folder = save_folder(tmp_path / "a", found := grey_images(n))

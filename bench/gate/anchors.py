@@ -23,7 +23,7 @@ from bench import checkpoint, datasets, evaluate, extractors, rng, sample, train
 from bench.checkpoint import Snapshot
 from bench.config import Eval, Loop, RunConfig
 from bench.errors import BenchError
-from bench.gate import Quantity, Verdict, nearness
+from bench.gate.judgement import Quantity, Verdict, nearness
 from bench.step import Step, build_net, load_method
 from bench.store import RunDirectory
 

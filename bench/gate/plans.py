@@ -17,8 +17,8 @@ from bench import config as configuration
 from bench import datasets, evaluate, extractors, pipeline, provenance
 from bench.config import RunConfig, Suite
 from bench.errors import BenchError
-from bench.gate_anchors import Scene
-from bench.gate_baseline import Conditions
+from bench.gate.anchors import Scene
+from bench.gate.baselines import Conditions
 from bench.store import Root
 
 PROFILE = Path(bench.__file__).with_name("profiles") / "ci.toml"

@@ -24,7 +24,7 @@ import torch
 from bench import pipeline, rows
 from bench.config import RunConfig, Suite
 from bench.errors import BenchError, Interrupted, RunFailed
-from bench.gate import Quantity, Sample
+from bench.gate.judgement import Quantity, Sample
 from bench.progress import duration
 from bench.store import Root
 

@@ -7,12 +7,13 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from bench import checkpoint, dist, gate_anchors, gate_speed, provenance
+from bench import checkpoint, dist, provenance
 from bench import speed as clock
 from bench.errors import BenchError, RunFailed
-from bench.gate_baseline import LEAST_SEEDS, Baseline, Noted, Speeds, round_off, write
-from bench.gate_plan import PROFILE, Plan, anchor_of, baseline_of, circumstances, make_plan
-from bench.gate_work import Say, apart, by_quantity, crew, print_nothing, train_all, workers
+from bench.gate import anchors, step_ratio
+from bench.gate.baselines import LEAST_SEEDS, Baseline, Noted, Speeds, round_off, write
+from bench.gate.plans import PROFILE, Plan, anchor_of, baseline_of, circumstances, make_plan
+from bench.gate.work import Say, apart, by_quantity, crew, print_nothing, train_all, workers
 from bench.progress import duration
 from bench.store import Root
 
@@ -54,13 +55,13 @@ def measured(
         raise RunFailed(f"no baseline was written: {'; '.join(failures)}")
     values = by_quantity(runs)
     say("the snapshots")
-    anchors = {method: apart(executor, write_anchor, plan, where, method) for method in plan.suite.run.methods}
+    noted = {method: apart(executor, write_anchor, plan, where, method) for method in plan.suite.run.methods}
     return Baseline(
         conditions=plan.conditions,
         seeds=tuple(seeds),
         values=values,
         better={q: b for run in runs for q, b in run.better.items() if q in values},
-        anchors=anchors,
+        anchors=noted,
         provenance=circumstances(started_by),
         speeds=measure_speeds(executor, plan, say) if speed else None,
     )
@@ -72,14 +73,14 @@ def write_anchor(plan: Plan, where: Path, method: str) -> Noted:
     path = plan.root.run(config.name).newest_snapshot()
     assert path is not None, f"{config.name} was just trained"
     snapshot = checkpoint.load_snapshot(path)
-    anchor = gate_anchors.write(anchor_of(where, method), snapshot, plan.scene(method))
-    found = gate_anchors.measure(anchor, plan.scene(method))
+    anchor = anchors.write(anchor_of(where, method), snapshot, plan.scene(method))
+    found = anchors.measure(anchor, plan.scene(method))
     return Noted(digest=anchor.digest, values={name: round_off(value) for name, value in found.items()})
 
 
 def measure_speeds(executor: ProcessPoolExecutor, plan: Plan, say: Say) -> Speeds:
     say(f"speed, {SPEEDS} times")
-    found = [apart(executor, gate_speed.ratios, plan.suite) for _ in range(SPEEDS)]
+    found = [apart(executor, step_ratio.ratios, plan.suite) for _ in range(SPEEDS)]
     return Speeds(processor=provenance.processor(), ratios={m: tuple(round_off(f[m]) for f in found) for m in found[0]})
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.gate import ALPHA, EXIT_NOTHING, MEANING, Verdict, exit_code
+from bench.gate.judgement import ALPHA, EXIT_NOTHING, MEANING, Verdict, exit_code
 
 ORDER = {"regressed": 0, "missing": 1, "improved": 2, "not judged": 3, "held": 4}  # what matters first
 SIGNS = {"regressed": "❌", "missing": "❌", "improved": "⬆️", "not judged": "◽", "held": "✅"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.gate import Quantity, Sample
+from bench.gate.judgement import Quantity, Sample
 from bench.store import write_atomic
 
 SCHEMA = 1
