@@ -20,11 +20,14 @@ def quality_sentences(table: Table) -> list[str]:
     second, other = found[1]
     if best.mean == other.mean:
         return [f"{at}{first.name} and {second.name} are level: {column.head} {_valued(best, column)}."]
-    values = f"{column.head} {_valued(best, column)} against {_valued(other, column)} for {second.name}"
     pairs = table.against_best(0)
     settled = bool(pairs) and all(pair.settled for pair in pairs)
-    verb = "is best" if settled else "is ahead"  # "best" is a claim; it takes training seeds that agree
     certainty = [words for pair in pairs if pair.first == second.name for words in _certainty(pair, pairs, column)]
+    if any(pair.undecided for pair in pairs if pair.first == second.name):
+        values = f"{column.head} {_valued(best, column)} and {_valued(other, column)}"
+        return [f"{at}{first.name} and {second.name} are not distinguishable: {values}.", *certainty]
+    values = f"{column.head} {_valued(best, column)} against {_valued(other, column)} for {second.name}"
+    verb = "is best" if settled else "is ahead"  # "best" is a claim; it takes training seeds that agree
     return [f"{at}{first.name} {verb}: {values}{_by(best, other, column)}.", *certainty]
 
 

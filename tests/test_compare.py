@@ -43,7 +43,7 @@ def test_training_seeds_that_overlap_settle_nothing() -> None:
     assert cell(table, "meanflow", "frechet_distance").level
     assert "≈ not distinguishable from the best of its column, 95 %, over training seeds" in table.note
     sentences = quality_sentences(table)
-    assert "soflow is ahead" in sentences[0]
+    assert "soflow and meanflow are not distinguishable: Fréchet distance 2.0" in sentences[0]
     assert "not distinguishable over 3 and 3 training seeds, so the order is not settled" in sentences[1]
 
 

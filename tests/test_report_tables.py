@@ -269,10 +269,10 @@ def test_headline_says_by_how_much_and_whether_seeds_settle_it() -> None:
     assert "(73 % lower)" in settled[0]
     assert settled[1].endswith("distinguishable over 2 and 2 training seeds.")
     open_question = sentences((1.0, 4.5), (4.0, 6.0))
-    assert "At 1 step, soflow is ahead" in open_question[0]
+    assert "At 1 step, soflow and meanflow are not distinguishable" in open_question[0]
     assert "not settled" in open_question[1]
     apart = sentences((1.0, 3.0), (4.0, 6.0))  # every seed ahead, as by chance in one of three such tables: p is 0.17
-    assert "At 1 step, soflow is ahead" in apart[0]
+    assert "At 1 step, soflow and meanflow are not distinguishable" in apart[0]
     assert "not distinguishable over 2 and 2 training seeds" in apart[1]
     single = quality_sentences(tables.quality(frame(row(), row("meanflow", value=2.0)))[0])
     assert "soflow and meanflow have one training seed each" in single[1]
