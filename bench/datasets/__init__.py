@@ -1,14 +1,23 @@
 """Data sets: a file NAME.py in this folder with a class `Dataset` (fields are the options, from bench.toml).
 
 Images are float32 (B, C, H, W), about in [-1, 1]; labels int64 (B,). Batches are addressed by position, so that
-resuming is exact. uint8 appears only at the edge, in `to_uint8`.
+resuming is exact. uint8 appears only at the edge, in `to_uint8`. It needs what `Dataset` lists; these are optional:
+
+    varied(index, positions, seed) -> images, labels   what training sees in place of `images`, where that has randomness of
+                         its own (a posterior's sample, a flip): image i follows from (index[i], positions[i], seed) alone
+    place(device) -> str       brings the data near the device where it fits; a sentence that says where it is. From then on
+                         images may come on that device
+    decodes: bool              whether `to_uint8` is a network, whose time is measured apart
+    conditions: dict[str, Any] what else moves a score (the decoder's weights and precision), JSON; part of the protocol
 """
 
 import contextlib
 import contextvars
 import dataclasses
 import functools
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -100,11 +109,43 @@ def _permutation(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=rng.generator(seed, "order", epoch))
 
 
-def batch(dataset: Dataset, seed: int, images_seen: int, size: int) -> tuple[Tensor, Tensor]:
-    """The images at positions images_seen ... + size of the endless stream of shuffled epochs."""
+def batch(dataset: Dataset, seed: int, images_seen: int, size: int, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The images at positions images_seen ... + size of the endless stream of shuffled epochs.
+
+    `rows` (b,) int64 in [0, size): only these of them are loaded, for one process of many; equal to batch(...)[rows].
+    """
     positions = torch.arange(images_seen, images_seen + size)
+    if rows is not None:
+        positions = positions[rows]
     epochs, within = positions // dataset.train_images, positions % dataset.train_images
-    parts = [
-        _permutation(seed, e, dataset.train_images)[within[epochs == e]] for e in range(int(epochs[0]), int(epochs[-1]) + 1)
-    ]
-    return dataset.images(torch.cat(parts))
+    index = torch.empty_like(positions)
+    for epoch in torch.unique(epochs).tolist():
+        there = epochs == epoch
+        index[there] = _permutation(seed, epoch, dataset.train_images)[within[there]]
+    varied: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]] | None = getattr(dataset, "varied", None)
+    return varied(index, positions, seed) if varied else dataset.images(index)
+
+
+# What a data set may leave out
+
+
+def place(dataset: Dataset, device: torch.device) -> str:
+    """Bring the data near the device, where the data set can; a sentence that says where it is, "" where it can not."""
+    own: Callable[[torch.device], str] | None = getattr(dataset, "place", None)
+    return own(device) if own else ""
+
+
+def decodes(dataset: Dataset) -> bool:
+    return bool(getattr(dataset, "decodes", False))
+
+
+def conditions_of(dataset: Dataset) -> dict[str, Any]:
+    return dict(getattr(dataset, "conditions", {}))
+
+
+def pixels_digest(dataset: Dataset) -> str:
+    """sha256 of what its real images are as uint8: of the data, and of the decoder where there is one."""
+    conditions = conditions_of(dataset)
+    if not conditions:
+        return dataset.digest
+    return hashlib.sha256(json.dumps([dataset.digest, conditions], sort_keys=True).encode()).hexdigest()
