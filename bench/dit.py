@@ -8,7 +8,7 @@ State-dict names are those of the published DiT, with `s_embedder` for the secon
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -172,6 +172,12 @@ class FinalLayer(nn.Module):
         return out
 
 
+def whole_float32(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Within, autocast is off, if it was on."""
+    on = device.type != "meta" and torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if on else contextlib.nullcontext()
+
+
 class DiT(nn.Module):
     """`net(x, t, s, label)`: x (B, C, H, W), t and s (B,) in [0, 1], label (B,) int64 up to num_classes (null)."""
 
@@ -219,7 +225,8 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, s: Tensor, label: Tensor) -> Tensor:
         tokens = self.x_embedder(x) + self.pos_embed  # (B, N, width)
-        condition = self.t_embedder(t) + self.s_embedder(t - s) + self.y_embedder(label)  # (B, width)
+        with whole_float32(x.device):  # 8 bits would not tell t from a neighbouring s
+            condition = self.t_embedder(t) + self.s_embedder(t - s) + self.y_embedder(label)  # (B, width)
         for block in self.blocks:
             tokens = block(tokens, condition)
         return self.unpatchify(self.final_layer(tokens, condition)).to(x.dtype)
@@ -274,23 +281,3 @@ def forward_macs(name: str, shape: tuple[int, int, int], num_classes: int) -> in
         with FlopCounterMode(display=False) as counter, attention_backend("math"), torch.no_grad():
             net(x, t, t, label)
     return int(counter.get_total_flops()) // 2
-
-
-def from_published(state: Mapping[str, Tensor], net: DiT) -> dict[str, Tensor]:
-    """A published state dict in the form that `net` loads strictly: wrappers' prefixes off, fixed positions checked.
-
-    Raises ValueError when the positions differ or names are missing: a network that is not this DiT.
-    """
-    ours = net.state_dict()
-    clean = {}
-    for key, value in state.items():
-        while key.startswith(("module.", "_orig_mod.", "model.", "net.")):
-            key = key.partition(".")[2]
-        clean[key] = value
-    positions = clean.setdefault("pos_embed", ours["pos_embed"])
-    if positions.shape != ours["pos_embed"].shape or not torch.allclose(positions.cpu(), ours["pos_embed"].cpu(), atol=1e-5):
-        raise ValueError("the published positions are not this DiT's 2-D sin-cos ones")
-    missing, extra = sorted(set(ours) - set(clean)), sorted(set(clean) - set(ours))
-    if missing or extra:
-        raise ValueError(f"not this DiT's state dict: missing {missing[:3]}, unexpected {extra[:3]}")
-    return {key: clean[key].to(value.dtype) for key, value in ours.items()}

@@ -10,7 +10,8 @@ from torch import Tensor
 
 import methods
 import paper
-from bench.dit import DiT, from_published
+from bench.dit import DiT
+from bench.importing.published import from_published
 from methods import meanflow, soflow
 
 FOLDER = Path(__file__).parent / "parity"
