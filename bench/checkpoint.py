@@ -4,6 +4,7 @@ save_state(folder, state)              # the two newest are kept
 state = load_state(folder, report)     # the newest that is whole; a damaged one falls back to the one before, loudly
 """
 
+import errno
 import hashlib
 import json
 import re
@@ -14,11 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.store import write_atomic
+from bench.store import replacing
 
 KEEP = 2
 
@@ -42,15 +43,29 @@ def content_digest(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)  # no copy, and other threads run meanwhile
     return digest.hexdigest()
+
+
+def whole_digest(tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:
+    """sha256 of the content and of what the header says of it."""
+    return _with_facts(content_digest(tensors), facts)
+
+
+def _with_facts(content: str, facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([content, facts], sort_keys=True).encode()).hexdigest()
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """A safetensors file with JSON `facts` and the content's digest in its header."""
-    clean = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    header = {"bench": json.dumps({**facts, "digest": content_digest(clean)})}
-    write_atomic(path, save(clean, header))
+    clean = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header = {"bench": json.dumps({**facts, "digest": whole_digest(clean, facts)})}
+    with replacing(path) as temporary:
+        try:
+            save_file(clean, temporary, header)
+        except SafetensorError as error:  # the system's error, in words
+            full = "No space left" in str(error) or "StorageFull" in str(error)
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,12 +75,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = json.loads((file.metadata() or {})["bench"])
             # Clones: what is read maps the file, and would change with it after the digest was checked.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
-        whole = content_digest(tensors) == facts["digest"]
+        digest = facts.pop("digest")
+        content = content_digest(tensors)
+        whole = digest in (_with_facts(content, facts), content)  # the latter: of files from before the facts were covered
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise BenchError(f"{path} can not be read ({error})", "a file written by `bench run`", "Delete it.") from error
     if not whole:
         raise BenchError(f"{path} is damaged: its content does not match its digest", "a whole file", "Delete it.")
-    return tensors, facts
+    return tensors, facts | {"digest": digest}
 
 
 # States
@@ -117,7 +134,7 @@ def unpack(tensors: dict[str, Tensor], net: nn.Module, ema: nn.Module, optimiser
         prefix = f"optimiser.{name}."
         state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if state:
-            optimiser.state[parameter] = {k: v.to(parameter.device) if k != "step" else v for k, v in state.items()}
+            optimiser.state[parameter] = {k: v.to(parameter.device) for k, v in state.items()}  # fused: the step counter too
 
 
 # Snapshots: the averaged weights and the settings, all that sampling, evaluation and speed need

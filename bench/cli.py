@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench import cli_scores
+from bench import cli_cluster, cli_data, cli_scores, cli_setup
 from bench.guard import guarded, leave, typed
 from bench.options import (
     Again,
@@ -19,6 +19,7 @@ from bench.options import (
     Device,
     DryRun,
     Epochs,
+    Gpus,
     Methods,
     Net,
     RootDir,
@@ -85,6 +86,7 @@ def run(
     methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, batch: Batch = None,
     seed: Seed = None, seeds: Seeds = None, device: Device = None, samples: Samples = None, steps: Steps = None,
     settings: Set = None, config: Config = None, root: RootDir = HERE, dry_run: DryRun = False, again: Again = False,
+    gpus: Gpus = None, launcher: cli_cluster.Launcher = None,
     expect: Annotated[str | None, typer.Option(help="Refuse unless this is the one run that results.")] = None,
 ) -> None:  # fmt: skip
     """Train, evaluate and time each method; print one table. The same command again resumes, and repeats nothing."""
@@ -94,6 +96,10 @@ def run(
         methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs, "seed": seed, "seeds": seeds},
         train={"batch": batch}, loop={"device": device}, eval={"samples": samples, "steps": numbers(steps)},
     )  # fmt: skip
+    if launcher:
+        cli_cluster.submit(suite, root, launcher, gpus=gpus, dry_run=dry_run, again=again, expect=expect)
+        return
+    spread(gpus, suite)
     execute(suite, root, Stages(again=again), dry_run, expect)
 
 
@@ -102,7 +108,7 @@ def run(
 def train(
     methods: Methods = None, dataset: Dataset = None, net: Net = None, epochs: Epochs = None, batch: Batch = None,
     seed: Seed = None, seeds: Seeds = None, device: Device = None, settings: Set = None, config: Config = None,
-    root: RootDir = HERE, dry_run: DryRun = False,
+    root: RootDir = HERE, dry_run: DryRun = False, gpus: Gpus = None,
 ) -> None:  # fmt: skip
     """Train only."""
     from bench.pipeline import Stages
@@ -111,7 +117,16 @@ def train(
         methods, config, settings, run={"dataset": dataset, "net": net, "epochs": epochs, "seed": seed, "seeds": seeds},
         train={"batch": batch}, loop={"device": device},
     )  # fmt: skip
+    spread(gpus, suite)
     execute(suite, root, Stages(evaluate=False, speed=False), dry_run)
+
+
+def spread(gpus: int | None, suite: "Suite") -> None:
+    """Run this command line in several processes, and leave with their exit code."""
+    if gpus is not None and gpus > 1:
+        from bench import launch
+
+        raise typer.Exit(launch.launch(launch.without_gpus(sys.argv[1:]), gpus, suite.loop.device))
 
 
 def execute(suite: "Suite", root: Path, stages: "Stages", dry_run: bool, expect: str | None = None) -> None:
@@ -124,16 +139,17 @@ def execute(suite: "Suite", root: Path, stages: "Stages", dry_run: bool, expect:
 @guarded
 def evaluate(
     runs: Runs = None, samples: Samples = None, steps: Steps = None, device: Device = None, settings: Set = None,
-    config: Config = None, root: RootDir = HERE, again: Again = False, dry_run: DryRun = False,
+    config: Config = None, root: RootDir = HERE, again: Again = False, dry_run: DryRun = False, gpus: Gpus = None,
 ) -> None:  # fmt: skip
     """Score trained runs (default: all finished ones); print the table."""
     from bench import console
     from bench.pipeline import Stages
 
-    def load(dataset: str) -> "Suite":
+    def load(dataset: str | None) -> "Suite":
         evaluation = {"samples": samples, "steps": numbers(steps)}
         return load_suite(None, config, settings, run={"dataset": dataset}, eval=evaluation, loop={"device": device})
 
+    spread(gpus, load(None))
     stages = Stages(train=False, speed=False, again=again)
     leave(console.revisit(load, root, runs or [], stages, dry_run=dry_run, started_by=typed()))
 
@@ -162,12 +178,13 @@ def sample(
     steps: Annotated[int, typer.Option(min=1, help="Network evaluations an image.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Sampling seed: the same noises in every run.")] = 0,
     rows: Annotated[int, typer.Option(min=1, max=100, help="Rows of the grid; a class a column.")] = 6,
-    device: Device = None, root: RootDir = HERE,
+    device: Device = None, settings: Set = None, config: Config = None, root: RootDir = HERE,
 ) -> None:  # fmt: skip
     """Write a grid of samples as a PNG."""
     from bench import console
 
-    typer.echo(console.write_grid(root, run, out, steps=steps, seed=seed, rows=rows, device=device or "auto"))
+    suite = load_suite(None, config, settings, loop={"device": device})
+    typer.echo(console.write_grid(root, run, out, suite, steps=steps, seed=seed, rows=rows))
 
 
 # Reading
@@ -230,7 +247,10 @@ def show_config(
             typer.echo(f"# {run_config.name}\n{run_config.as_toml(suite)}")
 
 
+app.add_typer(cli_setup.app)
+app.add_typer(cli_cluster.app)
 app.add_typer(cli_scores.app)
+app.add_typer(cli_data.app)
 
 
 def main() -> None:

@@ -14,97 +14,52 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bench.errors import BenchError, suggestion, unknown
+from bench.sections import STRICT, Cluster, Eval, Loop, Run, Section, Speed, Train
 
 SHIPPED = Path(__file__).resolve().parent.parent / "bench.toml"
-
-Count = Annotated[int, Field(gt=0, lt=2**53)]
-Seed = Annotated[int, Field(ge=0, lt=2**53)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+__all__ = ["Cluster", "Eval", "Loop", "Run", "RunConfig", "Speed", "Suite", "Train"]
+PROFILES = Path(__file__).resolve().parent / "profiles"
+ASIDE = ("folder", "vae", "decoder_precision", "decoder_batch")  # options of data sets that no weights depend on
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Run(Section):
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] = ("soflow", "meanflow", "flow_matching")
-    dataset: str = "digits"
-    net: str = "T/2"
-    epochs: Annotated[float, Field(gt=0)] = 240
-    seed: Seed = 0
-    seeds: Annotated[int, Field(gt=0, le=1000)] = 1
-
-
-class Train(Section):
-    batch: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    betas: tuple[Share, Share] = (0.9, 0.95)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup_images: Annotated[int, Field(ge=0)] = 25_600
-    ema: Share = 0.999
-    precision: Literal["fp32"] = "fp32"
-    attention: Literal["auto", "math", "flash", "efficient", "cudnn"] = "auto"
-
-
-class Loop(Section):
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    save_seconds: Annotated[float, Field(gt=0)] = 60.0
-    log_images: Count = 12_800
-
-
-class Eval(Section):
-    samples: Annotated[int, Field(ge=2)] = 2000
-    batch: Count = 500
-    steps: tuple[Count, ...] = (1, 2, 4)
-    extra_steps: dict[str, tuple[Count, ...]] = {"flow_matching": (64,)}
-    label_rule: Literal["random", "balanced"] = "random"
-    seed: Seed = 0
-    seeds: Annotated[int, Field(gt=0, le=1000)] = 3
-    extractor: Annotated[Names, Field(min_length=1)] = ("auto",)
-    metrics: Annotated[Names, Field(min_length=1)] = ("auto",)
-    reference: str = "data"
-    quantiser: Literal["127.5x+128", "127.5x+127.5"] = "127.5x+128"
-
-
-class Speed(Section):
-    seconds: Annotated[float, Field(gt=0)] = 2.0
-    batch: Count = 256
-
-
-class Suite(Section):
+class Suite(BaseModel):
     """Everything that bench.toml can say."""
 
+    model_config = STRICT
+
+    origin: str = ""  # of weights that `bench import` brought, as its config.toml has it; "" is trained here
     run: Run = Run()
     train: Train = Train()
     loop: Loop = Loop()
     eval: Eval = Eval()
     speed: Speed = Speed()
+    cluster: Cluster = Cluster()
     methods: dict[str, dict[str, Any]] = {}
     datasets: dict[str, dict[str, Any]] = {}
     extractors: dict[str, dict[str, Any]] = {}
 
     def runs(self) -> "list[RunConfig]":
-        """One resolved configuration a method and seed, in the order given. Raises BenchError for what does not fit."""
-        seeds = range(self.run.seed, self.run.seed + self.run.seeds)
-        return [self._resolve(method, seed) for seed in seeds for method in self.run.methods]
+        """One resolved configuration a method, net and seed, in the order given. Raises BenchError for what does not fit."""
+        seeds, nets = range(self.run.seed, self.run.seed + self.run.seeds), self.run.net.split(",")
+        return [self._resolve(method, net.strip(), seed) for seed in seeds for net in nets for method in self.run.methods]
 
-    def _resolve(self, method: str, seed: int) -> "RunConfig":
+    def _resolve(self, method: str, net: str, seed: int) -> "RunConfig":
         return RunConfig(
             method=method,
             hyperparameters=complete_hyperparameters(method, self.methods.get(method, {})),
             dataset=self.run.dataset,
             dataset_options=self.datasets.get(self.run.dataset, {}),
-            net=self.run.net,
+            net=net,
             epochs=self.run.epochs,
             seed=seed,
             train=self.train,
+            origin=self.origin,
         )
 
 
@@ -119,17 +74,29 @@ class RunConfig(Section):
     epochs: float
     seed: int
     train: Train
+    origin: str = ""  # "imported LAYOUT WEIGHTS SHA256": such a run has no training of ours, and no name of one
 
     @property
     def digest(self) -> str:
-        """sha256 of the resolved settings, except where the data lies (its content has a digest of its own)."""
+        """sha256 of the resolved settings, except where the data lies and how it is decoded (that has digests of its own)."""
         settings = json.loads(self.model_dump_json())
-        settings["dataset_options"].pop("folder", None)
+        for option in ASIDE:
+            settings["dataset_options"].pop(option, None)
+        if not self.train.compile:
+            del settings["train"]["compile"]
+        if not self.origin:
+            del settings["origin"]  # the names of what is trained here stay what they were
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     @property
     def name(self) -> str:
-        return f"{self.dataset}-{self.method}-{self.net.replace('/', '-')}-s{self.seed}-{self.digest[:8]}"
+        source = "imported" if self.origin else f"s{self.seed}"
+        return f"{self.dataset}-{self.method}-{self.net.replace('/', '-')}-{source}-{self.digest[:8]}"
+
+    @property
+    def weights(self) -> str:
+        """Which of the network's weights are scored: ema, raw, or unknown where an imported file does not say."""
+        return self.origin.split()[2] if self.origin else "ema"
 
     def total_images(self, train_images: int) -> int:
         """Images that training sees: the epochs, rounded up to whole batches."""
@@ -142,7 +109,7 @@ class RunConfig(Section):
         tables["methods"] = {self.method: self.hyperparameters}
         if self.dataset_options:
             tables["datasets"] = {self.dataset: self.dataset_options}
-        return tables
+        return {"origin": self.origin, **tables} if self.origin else tables
 
     def as_toml(self, suite: Suite) -> str:
         """A resolved copy that `bench run --config` takes, with the suite's ways to measure."""
@@ -226,9 +193,10 @@ def check_names(suite: Suite, presets: Mapping[str, Any], path: Path) -> None:
 
 
 def with_whole_paths(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with `folder` made absolute: a run is found again from anywhere."""
-    folder = str(options.get("folder", ""))
-    return dict(options) | ({"folder": str(Path(folder).expanduser().resolve())} if folder else {})
+    """Options with paths made absolute: a run is found again from anywhere. A `vae` that is no folder is an id: it stays."""
+    paths = {key: str(options.get(key, "")) for key in ("folder", "vae")}
+    whole = {key: Path(path).expanduser().resolve() for key, path in paths.items() if path}
+    return dict(options) | {key: str(path) for key, path in whole.items() if key == "folder" or path.is_dir()}
 
 
 def tables_of(value: Any) -> dict[str, Any]:
@@ -241,7 +209,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise BenchError(f"Cannot read {path} ({reason})", "a readable TOML file", "Name another with --config.") from error
+        allowed = f"a readable TOML file, or a profile: {', '.join(sorted(p.stem for p in PROFILES.glob('*.toml')))}"
+        raise BenchError(f"Cannot read {path} ({reason})", allowed, "Name another with --config.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not TOML ({error})", "a TOML file in UTF-8", "Correct the line it names.") from error
 

@@ -1,5 +1,13 @@
-"""Devices and processes: which one this is, and which rows of the global batch are its own."""
+"""Devices and processes: joining the processes of one run, which one this is, and sums over all of them.
 
+    device = start("auto")      # under torchrun, `bench run --gpus` or Slurm: joins the others; alone, nothing to join
+    add_up(tensor)
+
+How they go on or give up together is in bench.accord.
+"""
+
+import contextlib
+import datetime
 import os
 from typing import Any
 
@@ -10,6 +18,67 @@ from torch import Tensor
 import methods
 from bench.errors import BenchError
 from bench.metrics import Moments
+
+# What torchrun sets, and Slurm's launcher here. WORLD_SIZE alone says that there are others.
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+PATIENCE = datetime.timedelta(minutes=30)  # one process scores or measures while the others wait
+
+
+def start(name: str) -> torch.device:
+    """Join the run's other processes, if any were started; returns this process's device.
+
+    Raises BenchError for a device that is not there, and where the processes can not find each other.
+    """
+    if started_processes() == 1 or torch.distributed.is_initialized():
+        return pick_device(name)
+    missing = [variable for variable in VARIABLES if not os.environ.get(variable)]
+    if missing:
+        allowed = f"all of {', '.join(VARIABLES)}"
+        raise BenchError(f"WORLD_SIZE without {', '.join(missing)}", allowed, "Start with torchrun, or `bench run --gpus N`.")
+    try:
+        device = _own_device(name, int(os.environ["LOCAL_RANK"]))
+    except BenchError as error:
+        error.alone = True  # another machine may have what this one lacks
+        raise
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        torch.distributed.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:  # DistError is a RuntimeError
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        given = f"Process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} could not join the others at {where} ({error})"
+        raise BenchError(given, "an address that all of them reach", "Check MASTER_ADDR and that all were started.") from error
+    return device
+
+
+def started_processes() -> int:
+    """How many were started for this run, joined or not. Raises BenchError where that is no number."""
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise BenchError(f"WORLD_SIZE = {text!r}", "a number of processes", "Unset it, or start with torchrun.")
+    return max(int(text), world_size())
+
+
+def stop() -> None:
+    """Leave the group, if one was joined, when all are done."""
+    if torch.distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):  # the first one to leave closes connections: nothing is left to be said
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+
+def _own_device(name: str, local_rank: int) -> torch.device:
+    """Process k of a machine takes its GPU k."""
+    device = pick_device("cuda" if name.startswith("cuda") else name)
+    if device.type != "cuda":
+        return device
+    count, here = torch.cuda.device_count(), max(local_rank + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if name not in ("auto", "cuda"):
+        raise BenchError(f"device {name} for several processes", "auto, cuda or cpu", "Each takes a GPU of its own.")
+    if here > count:
+        raise BenchError(f"{here} processes on a machine with {count} GPUs", f"{count} or fewer", "Start fewer.")
+    return torch.device("cuda", local_rank)
 
 
 def rank() -> int:
@@ -90,33 +159,19 @@ def device_label(device: torch.device) -> str:
     return processor()
 
 
-def require_one_process() -> None:
-    """Raises BenchError under torchrun or in a process group: each process would train the whole batch."""
-    started = max(int(os.environ.get("WORLD_SIZE", "1")), world_size())
-    if started > 1:
-        raise BenchError(
-            f"{started} processes", "one process", "Start it without torchrun: runs over several are not there yet."
-        )
+def require_one_process(verb: str) -> None:
+    """Raises BenchError under torchrun or in a process group, for a verb that is the work of one process."""
+    if (started := started_processes()) > 1:
+        raise BenchError(f"{verb} in {started} processes", "one process", "Start it without torchrun.")
 
 
 def to_device(draw: Any, device: torch.device) -> Any:
     """A method's draw with every field on `device`."""
-    return methods.each(draw, lambda field: field.to(device))
+    return methods.each(draw, lambda field: moved(field, device))
 
 
-def own_rows(batch: int, velocity_rows: int, rank: int, world_size: int) -> Tensor:
-    """The rows of the global batch that a process trains on: its share of the velocity rows, then of the others.
-
-    So each process sees the same mixture, in the same order of kinds, and the mean over processes is the mean over the batch.
-    Raises BenchError when either kind does not divide evenly.
-    """
-    others = batch - velocity_rows
-    if velocity_rows % world_size or others % world_size:
-        raise BenchError(
-            f"{velocity_rows} velocity rows and {others} others on {world_size} processes",
-            "counts that the processes divide evenly",
-            "Change train.batch.",
-        )
-    a, b = velocity_rows // world_size, others // world_size
-    first = torch.arange(rank * a, (rank + 1) * a)
-    return torch.cat([first, velocity_rows + torch.arange(rank * b, (rank + 1) * b)])
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On `device`; to a GPU from page-locked memory, so that this thread does not wait for what the GPU has to do before."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -9,7 +9,14 @@ EXIT_USAGE = 2  # the user's mistake: what it concerns was not started
 EXIT_INTERRUPTED = 130  # Ctrl-C or SIGTERM: the state was saved, the same command goes on
 
 
-class BenchError(Exception):
+class SuiteError(Exception):
+    """What the suite raises itself."""
+
+    elsewhere = False  # another process of the run raised it first, and tells it
+    alone = False  # raised before the processes joined, and perhaps by this one only
+
+
+class BenchError(SuiteError):
     """A mistake that the user can mend. Printed in three parts, never as a traceback."""
 
     def __init__(self, given: str, allowed: str, remedy: str) -> None:
@@ -20,11 +27,19 @@ class BenchError(Exception):
         return f"{self.given}. Allowed: {self.allowed}. {self.remedy}"
 
 
-class RunFailed(Exception):
+class RunFailed(SuiteError):
     """A run that started and could not go on; its last good state was kept."""
 
 
-class Interrupted(Exception):
+class NotFinite(RunFailed):
+    """A loss, a gradient or an image is not finite. Of several processes, all find it at the same moment."""
+
+
+class PeerLost(RunFailed):
+    """Another process of the run has ended: nothing can be done together any more."""
+
+
+class Interrupted(SuiteError):
     """SIGINT or SIGTERM arrived and the state was saved."""
 
 

@@ -7,16 +7,16 @@ Several protocols score the same samples. Under several processes each makes and
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from bench import datasets, dist, extractors, provenance, references, sample, scores
+from bench import accord, datasets, dist, extractors, provenance, references, sample, scores
 from bench.config import Eval
-from bench.errors import RunFailed
+from bench.errors import NotFinite
 from bench.estimates import METRICS, NEED_REAL_FEATURES, Score
 from bench.extractors import Extractor
 from bench.protocol import Protocol
@@ -26,8 +26,10 @@ from bench.rows import Row
 VERSION = 3  # of how these scores are computed; part of the protocol
 
 
-def make_protocol(reference: Reference, extractor: Extractor, settings: Eval) -> Protocol:
-    """What moves a score, besides the run, the number of steps and the seeds."""
+def make_protocol(
+    reference: Reference, extractor: Extractor, settings: Eval, weights: str = "ema", decoder: Mapping[str, Any] | None = None
+) -> Protocol:
+    """What moves a score, besides the run, the number of steps and the seeds. `decoder`: a data set's own conditions."""
     conditions: dict[str, Any] = {
         "version": VERSION,
         "extractor": extractor.name,
@@ -40,7 +42,8 @@ def make_protocol(reference: Reference, extractor: Extractor, settings: Eval) ->
         "reference_digest": reference.digest,
         "reference_images": reference.images,
         **reference.conditions,
-        "weights": "ema",
+        "weights": weights,
+        **(decoder or {}),
     }
     return Protocol(f"{extractors.title_of(extractor)}-n{settings.samples}-{settings.label_rule}", conditions)
 
@@ -60,13 +63,16 @@ class Judge:
         return scores.Scorer(self.extractor, self.reference, self.metrics, n, group)
 
 
-def make_judges(dataset: datasets.Dataset, found: Sequence[Extractor], settings: Eval, folder: Path) -> list[Judge]:
-    """One an extractor. Raises BenchError for metrics that can not be had."""
+def make_judges(
+    dataset: datasets.Dataset, found: Sequence[Extractor], settings: Eval, folder: Path, weights: str = "ema"
+) -> list[Judge]:
+    """One an extractor; `weights`: ema, raw, unknown. Raises BenchError for metrics that can not be had."""
     judges = []
     for extractor in found:
         reference = references.load(settings.reference, dataset, extractor, folder)
         chosen, remarks = scores.choose(settings.metrics, extractor, reference, settings.samples)
-        judges.append(Judge(extractor, reference, make_protocol(reference, extractor, settings), chosen, tuple(remarks)))
+        protocol = make_protocol(reference, extractor, settings, weights, datasets.conditions_of(dataset))
+        judges.append(Judge(extractor, reference, protocol, chosen, tuple(remarks)))
     return judges
 
 
@@ -119,7 +125,7 @@ def evaluate(
             started = time.monotonic()
             try:
                 found = score(model, dataset, judges, settings, steps, seed, watch)
-            except RunFailed as error:
+            except NotFinite as error:
                 rows += without_value(shared, judges, "failed", str(error))
                 continue
             seconds = time.monotonic() - started
@@ -167,7 +173,7 @@ def score(
     )  # fmt: skip
     scorers = [judge.scorer(settings.samples) for judge in judges]
     done = 0
-    with datasets.quantising(settings.quantiser):
+    with accord.agreement(), datasets.quantising(settings.quantiser):
         for batch in sample.generate(model, dataset, request, steps):
             for scorer in scorers:
                 scorer.update(batch.index, batch.images, batch.label)

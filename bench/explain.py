@@ -173,7 +173,7 @@ class Laboratory:
             update={key: known[name] for name, key in CHEAP.items() if name in known} | {"metrics": (row.metric,)}
         )
         laboratory = Laboratory(row, model, dataset, extractor, settings, root)
-        again = evaluate.make_judges(dataset, [extractor], settings, root.references)[0].protocol
+        again = evaluate.make_judges(dataset, [extractor], settings, root.references, model.config.weights)[0].protocol
         others = _unequal("protocol", known, json.loads(json.dumps(again.conditions)))
         if others:
             now = ", ".join(d.field for d in others)
@@ -187,6 +187,7 @@ class Laboratory:
         seed = self.row.sample_seed or 0
         if refused := sample.refusal(self.model, steps):
             raise BenchError(f"{steps} steps: {refused}", "a number of steps that the method can take", "Use --no-measure.")
-        judges = evaluate.make_judges(self.dataset, [self.extractor], settings, self.root.references)
+        weights = self.model.config.weights
+        judges = evaluate.make_judges(self.dataset, [self.extractor], settings, self.root.references, weights)
         ((found,),) = evaluate.score(self.model, self.dataset, judges, settings, steps, seed, watch)
         return found.value

@@ -18,6 +18,12 @@ def run_names() -> list[str]:
     return sorted(path.parent.name for path in Path("runs").glob("*/status.json"))
 
 
+def settings_file(text: str) -> Path:
+    """The file of this path, else the profile of this name that comes with the suite: imagenet-b4."""
+    shipped = Path(__file__).resolve().parent / "profiles" / f"{text}.toml"
+    return shipped if shipped.is_file() and not Path(text).exists() else Path(text)
+
+
 Methods = Annotated[
     list[str] | None,
     typer.Argument(
@@ -40,8 +46,14 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Samples = Annotated[int | None, typer.Option(help="Images generated for a score.")]
 Steps = Annotated[str | None, typer.Option(help="Network evaluations an image, as 1,2,4.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any key of bench.toml: TABLE.KEY=VALUE. Repeatable.")]
-Config = Annotated[Path | None, typer.Option(help="Read this file instead of bench.toml.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        parser=settings_file, metavar="FILE", help="Read this file, or the shipped profile of this name, not bench.toml."
+    ),
+]
 RootDir = Annotated[Path, typer.Option("--root", help="Folder for runs/, results/ and site/.")]
+Gpus = Annotated[int | None, typer.Option(min=1, help="Processes on this machine, a GPU each (or all on --device cpu).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")]
 Again = Annotated[bool, typer.Option("--again", help="Measure again what is measured already.")]
 

@@ -7,15 +7,16 @@ for config in suite.runs():
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from bench import checkpoint, datasets, dist, evaluate, extractors, provenance, rows, sample, speed, train
+from bench import accord, checkpoint, datasets, dist, evaluate, extractors, provenance, rows, sample, speed, train
 from bench.config import RunConfig, Suite, load
-from bench.errors import BenchError, RunFailed
+from bench.errors import BenchError, NotFinite, RunFailed
+from bench.memory import out_of_memory
 from bench.protocol import Protocol
 from bench.store import Root, RunDirectory, read_json, write_atomic
 
@@ -59,7 +60,7 @@ class Job:
 
     @property
     def device(self) -> torch.device:
-        return dist.pick_device(self.suite.loop.device)
+        return dist.start(self.suite.loop.device)
 
     def stamp(self, images: int) -> dict[str, Any]:
         return provenance.stamp(self.config, images, dist.device_label(self.device))
@@ -107,27 +108,46 @@ def load_extractors(suite: Suite, dataset: datasets.Dataset) -> list[extractors.
 
 def run_one(job: Job, stages: Stages) -> RunDirectory:
     """Do what is wanted and not done yet. Raises BenchError, Interrupted, or RunFailed (a failed row was written)."""
-    with job.run.locked():
-        prepare(job)
-        snapshot = trained(job)
+    with ExitStack() as held:
+        accord.first(lambda: begin(job, held))
+        if where := datasets.place(job.dataset, job.device):
+            job.hooks.say(where)
+        with accord.agreement():
+            found = trained(job) if dist.rank() == 0 else None
+        snapshot = accord.shared_snapshot(found)
         if snapshot is None and not stages.train:
             raise BenchError(f"{job.run.name} is not trained yet", "a finished run", "Train it first: `bench train`.")
+        if snapshot is None and job.config.origin:
+            given = f"{job.run.name} holds imported weights, and they can not be read"
+            raise BenchError(given, "a run directory as `bench import` left it", "Import the file again: `bench import`.")
         if snapshot is None:
             with failures(job, "training"):
-                provenance.note_session(job.run, dist.device_label(job.device))
+                accord.first(lambda: provenance.note_session(job.run, dist.device_label(job.device)))
                 watch = functools.partial(job.hooks.watch, "training")
                 snapshot = train.train(job.config, job.dataset, job.run, job.suite.loop, watch=watch, say=job.hooks.say)
-            if job.root.result_file(job.run.name).is_file():
-                job.write_rows([], forget="training")
+            accord.first(lambda: forget_failure(job))
         else:
-            job.hooks.say(f"{job.run.name} is trained already ({snapshot.images:,} images)")
+            how = "was imported" if job.config.origin else "is trained already"
+            job.hooks.say(f"{job.run.name} {how} ({snapshot.images:,} images)")
         if stages.evaluate:
             with failures(job, "evaluation"):
                 evaluate_run(job, snapshot, stages.again)
         if stages.speed:
             with failures(job, "speed"):
-                measure_run(job, stages.again)
+                accord.first(lambda: measure_run(job, stages.again))
     return job.run
+
+
+def forget_failure(job: Job) -> None:
+    """The row of a training that failed, now that it is done."""
+    if job.root.result_file(job.run.name).is_file():
+        job.write_rows([], forget="training")
+
+
+def begin(job: Job, held: ExitStack) -> None:
+    """Hold the run, and write down what it is."""
+    held.enter_context(job.run.locked())
+    prepare(job)
 
 
 def prepare(job: Job) -> None:
@@ -164,7 +184,9 @@ def trained(job: Job) -> checkpoint.Snapshot | None:
         job.run.log(f"{error.given}; training goes on from the last state")
         job.hooks.say(f"{error.given}; training goes on from the last state")
         return None
-    if snapshot.data_digest != job.dataset.digest:
+    if job.config.origin:
+        check_fit(job, snapshot)
+    elif snapshot.data_digest != job.dataset.digest:
         raise BenchError(
             f"{job.run.name} was trained on other data ({snapshot.data_digest[:8]})",
             f"the data of this run ({job.dataset.digest[:8]})",
@@ -173,36 +195,37 @@ def trained(job: Job) -> checkpoint.Snapshot | None:
     return snapshot
 
 
-@contextmanager
-def out_of_memory() -> Iterator[None]:
-    """Turn the ways in which memory runs out into RunFailed, with what to reduce."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError; the CPU's has no type of its own
-        text = str(error).splitlines()[0] if str(error) else "no memory"
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in text:
-            raise
-        raise RunFailed(f"out of memory ({text}); reduce train.batch or eval.batch, or the net") from error
+def check_fit(job: Job, snapshot: checkpoint.Snapshot) -> None:
+    """Raises BenchError where imported weights, whose data nobody recorded, are not for images and classes like these."""
+    theirs, ours = (snapshot.shape, snapshot.num_classes), (job.dataset.shape, job.dataset.num_classes)
+    if theirs != ours:
+        given, allowed = (f"(C, H, W) = {shape} with {classes} classes" for shape, classes in (theirs, ours))
+        remedy = "Import it for another data set: `bench import --dataset NAME`."
+        raise BenchError(f"{job.run.name} is a network for {given}", f"{allowed}, as {job.dataset.name} has", remedy)
 
 
 @contextmanager
 def failures(job: Job, stage: str) -> Iterator[None]:
     """Leave a failed row of the stage: a failure is a result, not a gap. What is trained stays trained."""
     try:
-        with out_of_memory():
+        with out_of_memory(), accord.company():
             yield
     except RunFailed as error:
-        status = job.run.read_status()
-        states = checkpoint.state_files(job.run.state)
-        images = int(states[0].stem) if states and stage == "training" else int(status["images"])
-        if stage == "training":
-            job.run.write_status("failed", images=images, total=status.get("total", 0), reason=str(error))
-        job.run.log(f"{stage} failed: {error}")
-        row = rows.Row(
-            **job.stamp(images), metric=stage, value=None, protocol=stage, seconds=0.0, status="failed", reason=str(error)
-        )
-        job.write_rows([row], forget=stage)
+        if dist.rank() == 0:
+            with train.catch_signals():  # where another process has ended, the launcher is about to stop this one
+                note_failure(job, stage, str(error))
         raise
+
+
+def note_failure(job: Job, stage: str, reason: str) -> None:
+    status = job.run.read_status()
+    states = checkpoint.state_files(job.run.state)
+    images = int(states[0].stem) if states and stage == "training" else int(status["images"])
+    if stage == "training":
+        job.run.write_status("failed", images=images, total=status.get("total", 0), reason=reason)
+    job.run.log(f"{stage} failed: {reason}")
+    row = rows.Row(**job.stamp(images), metric=stage, value=None, protocol=stage, seconds=0.0, status="failed", reason=reason)
+    job.write_rows([row], forget=stage)
 
 
 # Stages after training
@@ -211,10 +234,12 @@ def failures(job: Job, stage: str) -> Iterator[None]:
 def evaluate_run(job: Job, snapshot: checkpoint.Snapshot, again: bool) -> None:
     """Score the snapshot under every protocol, write the rows and the sample grids."""
     settings = job.suite.eval
-    found = load_extractors(job.suite, job.dataset)
-    judges = evaluate.make_judges(job.dataset, found, settings, job.root.references)
+    with accord.agreement():
+        found = load_extractors(job.suite, job.dataset)
+    judges = evaluate.make_judges(job.dataset, found, settings, job.root.references, job.config.weights)
     if not again:
-        judges = [judge for judge in judges if not scored_already(job, judge, snapshot.images)]
+        missing = accord.first(lambda: [not scored_already(job, judge, snapshot.images) for judge in judges])
+        judges = list(itertools.compress(judges, missing))
     if not judges:
         return
     for remark in dict.fromkeys(remark for judge in judges for remark in judge.remarks):
@@ -224,11 +249,15 @@ def evaluate_run(job: Job, snapshot: checkpoint.Snapshot, again: bool) -> None:
         model, job.dataset, judges, settings,
         watch=lambda what, done, total: job.hooks.watch(f"sampling, {what}", done, total),
     )  # fmt: skip
-    job.write_rows(found_rows, "evaluation", [judge.protocol for judge in judges])
-    for steps in sorted({row.steps for row in found_rows if row.steps and row.status == "ok"}):
-        sample.save_grid(job.run.samples / f"steps-{steps}.png", model, job.dataset, steps=steps)
+
+    def write() -> None:
+        job.write_rows(found_rows, "evaluation", [judge.protocol for judge in judges])
+        for steps in sorted({row.steps for row in found_rows if row.steps and row.status == "ok"}):
+            sample.save_grid(job.run.samples / f"steps-{steps}.png", model, job.dataset, steps=steps)
+
+    accord.first(write)
     if broken := [row for row in found_rows if row.status == "failed"]:
-        raise RunFailed(broken[0].reason)
+        raise NotFinite(broken[0].reason)
 
 
 def scored_already(job: Job, judge: evaluate.Judge, images: int) -> bool:
@@ -241,17 +270,20 @@ def scored_already(job: Job, judge: evaluate.Judge, images: int) -> bool:
 
 def measure_run(job: Job, again: bool) -> None:
     """Measure the cost, write the rows; the training time is the one that training noted."""
-    protocol = speed.make_protocol(job.config, job.suite.speed, job.device)
+    protocol = speed.make_protocol(job.config, job.suite.speed, job.device, job.suite.loop.micro_batch)
     status = job.run.read_status()
     if not again and job.has_rows(protocol, status["images"], "latency_ms", None):
         job.hooks.say(f"{job.run.name} is timed already under {protocol.id}")
         return
     job.hooks.say(f"{job.run.name}: measuring throughput, latency and memory")
+    torch.cuda.empty_cache()  # what this process keeps for later the measuring one would lack; without a GPU, nothing
     found = speed.measure_apart(job.config, job.suite, status["images"])
     # Trained on another device than this one: its time is no part of this device's protocol.
     device, seconds = status.get("device", ""), status.get("seconds")
     if seconds is not None:
         where = protocol.id if device == dist.device_label(job.device) else "training-time"
-        stamp = job.stamp(status["images"]) | {"device": device, "protocol": where}
+        if (processes := status.get("world_size", 1)) > 1:  # the protocol's measurements are of one
+            where = f"training-time-{processes}-processes"
+        stamp = job.stamp(status["images"]) | {"device": device, "protocol": where, "world_size": processes}
         found.append(rows.Row(**stamp, metric="train_seconds", value=seconds, unit="s", better="min", seconds=seconds))
     job.write_rows(found, "speed", [protocol])

@@ -79,12 +79,16 @@ def command(config: RunConfig, suite: Suite) -> str:
     expected = usual.runs()[0]
     tables.append((f"methods.{config.method}", config.hyperparameters, expected.hyperparameters))
     tables.append((f"datasets.{config.dataset}", config.dataset_options, expected.dataset_options))
+    if config.origin:  # nothing here can make its weights again: the command scores them
+        words, tables = ["bench", "eval", config.name], [table for table in tables if table[0] == "eval"]
     for table, ours, theirs in tables:
         for key, value in ours.items():
             for name, leaf in value.items() if isinstance(value, dict) else [("", value)]:
                 other = theirs.get(key, {}).get(name) if name else theirs.get(key)
                 if leaf != other:
                     words += ["--set", f"{table}.{key}{name and '.' + name}={json.dumps(leaf, ensure_ascii=False)}"]
+    if config.origin:
+        return shlex.join(words)
     return shlex.join([*words, "--expect", config.name])  # refused where other defaults would make it another run
 
 
@@ -99,7 +103,7 @@ def stamp(config: RunConfig, images: int, device: str) -> dict[str, Any]:
         "epochs": config.epochs,
         "images": images,
         "train_seed": config.seed,
-        "precision": config.train.precision,
+        "precision": config.train.precision + (" compiled" if config.train.compile else ""),
         "attention": config.train.attention,
         "device": device,
         "commit": sha,

@@ -62,7 +62,7 @@ def images_of_dataset(dataset: datasets.Dataset) -> RealImages:
     options = {field.name: getattr(dataset, field.name) for field in fields if field.init}
     where = {"dataset": dataset.name, "options": options}
     shape = datasets.pixel_shape(dataset)
-    return RealImages(dataset.name, dataset.digest, shape, n, datasets.QUANTISER, where, batches, kept, "data")
+    return RealImages(dataset.name, datasets.pixels_digest(dataset), shape, n, datasets.QUANTISER, where, batches, kept, "data")
 
 
 def images_of_source(source: images.Source) -> RealImages:

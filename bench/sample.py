@@ -4,6 +4,7 @@ model = load_model(checkpoint.load_snapshot(path), device)
 for batch in generate(model, dataset, request, steps=1): ...
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ import methods
 from bench import datasets, dit, rng
 from bench.checkpoint import Snapshot
 from bench.config import RunConfig
-from bench.errors import RunFailed
+from bench.errors import NotFinite
+from bench.precision import switched, view
 from bench.step import build_net, load_method
 from bench.store import write_atomic
 
@@ -71,6 +73,14 @@ def load_model(snapshot: Snapshot, device: torch.device) -> Model:
     return Model(method, net, config, snapshot.shape, snapshot.num_classes, snapshot.images, device)
 
 
+@contextlib.contextmanager
+def working(model: Model) -> Iterator[None]:
+    """Within, the network computes as it did in training: its precision and attention, and no gradient."""
+    train = model.config.train
+    with torch.no_grad(), dit.attention_backend(train.attention), switched(train.precision, model.device):
+        yield
+
+
 def refusal(model: Model, steps: int) -> str:
     """Why the method can not sample in this many evaluations, from one image; "" where it can."""
     noise = torch.zeros(1, *model.shape, device=model.device)
@@ -84,7 +94,7 @@ def refusal(model: Model, steps: int) -> str:
 def generate(model: Model, dataset: datasets.Dataset, request: Request, steps: int) -> Iterator[Batch]:
     """Images 0 ... samples - 1 in order, or this part of them.
 
-    Raises ValueError when the method can not sample in `steps` evaluations, RunFailed when an image is not finite.
+    Raises ValueError when the method can not sample in `steps` evaluations, NotFinite when an image is not finite.
     """
     own = range(request.part, request.samples, request.parts)
     for start in range(0, len(own), request.batch):
@@ -92,10 +102,10 @@ def generate(model: Model, dataset: datasets.Dataset, request: Request, steps: i
         noise = rng.image_noise(request.seed, "noise", images, model.shape).to(model.device)
         label = rng.image_labels(request.seed, images, model.num_classes, request.label_rule).to(model.device)
         renoise = Renoise(request.seed, images, model.shape, model.device)
-        with torch.no_grad(), dit.attention_backend(model.config.train.attention):
-            x0 = model.method.sample(model.net, noise, label, steps, renoise)
+        with working(model):
+            x0 = model.method.sample(view(model.net, model.config.train.precision), noise, label, steps, renoise)
         if not bool(x0.isfinite().all()):  # as a pixel, what is not a number would be black
-            raise RunFailed(f"images {images[0]} to {images[-1]} at {steps} steps are not finite")
+            raise NotFinite(f"images {images[0]} to {images[-1]} at {steps} steps are not finite")
         yield Batch(torch.tensor(images), dataset.to_uint8(x0), label)
 
 
@@ -131,6 +141,7 @@ def save_grid(
     noise = rng.image_noise(seed, "grid", range(count), model.shape).to(model.device)
     label = torch.tensor([i % columns % model.num_classes for i in range(count)], device=model.device)
     renoise = Renoise(rng.derive(seed, "grid"), range(count), model.shape, model.device)
-    with torch.no_grad(), dit.attention_backend(model.config.train.attention):
-        images = dataset.to_uint8(model.method.sample(model.net, noise, label, steps, renoise))
+    with working(model):
+        x0 = model.method.sample(view(model.net, model.config.train.precision), noise, label, steps, renoise)
+    images = dataset.to_uint8(x0)
     write_atomic(path, grid(images, columns))

@@ -25,9 +25,12 @@ from bench import datasets, dist, dit, provenance, rng, sample
 from bench.config import RunConfig, Speed, Suite
 from bench.errors import BenchError, RunFailed
 from bench.evaluate import step_counts
+from bench.precision import view
 from bench.protocol import Protocol
 from bench.rows import Row
+from bench.shares import share_of
 from bench.step import Step, build_net, load_method
+from bench.train import inputs, on_device
 
 VERSION = 1
 MIN_ROUNDS = 5
@@ -101,18 +104,19 @@ def peak_memory(device: torch.device) -> int:
 # The work that is timed
 
 
-def training_step(config: RunConfig, dataset: datasets.Dataset, device: torch.device) -> Callable[[], Any]:
+def training_step(
+    config: RunConfig, dataset: datasets.Dataset, device: torch.device, micro_batch: int = 0
+) -> Callable[[], Any]:
     """One step of training as the loop takes it, draws and data included, on a network of its own."""
-    step = Step.start(config, dataset, device)
+    step = Step.start(config, dataset, device, micro_batch=micro_batch)
     method = load_method(config, dataset.num_classes)
     batch, seen = config.train.batch, 0
 
     def work() -> Tensor:
         nonlocal seen
-        x0, label = datasets.batch(dataset, config.seed, seen, batch)
-        draw = method.draw(x0, label, rng.generator(config.seed, "train", seen), 0.5)
+        given = inputs(config, dataset, method, step.share, seen, 2 * seen + 1)
         seen += batch
-        _, norm = step(x0.to(device), label.to(device), dist.to_device(draw, device), seen)
+        _, norm = step(*on_device(given, device), seen)
         return norm
 
     return work
@@ -132,16 +136,24 @@ def sampling(model: sample.Model, dataset: datasets.Dataset, batch: int, steps: 
     fresh = [noise.flip(0)] * (steps - 1)
 
     def work() -> Tensor:
-        with torch.no_grad(), dit.attention_backend(model.config.train.attention):
-            return dataset.to_uint8(model.method.sample(model.net, noise, label, steps, fresh))
+        with sample.working(model):
+            return dataset.to_uint8(
+                model.method.sample(view(model.net, model.config.train.precision), noise, label, steps, fresh)
+            )
 
     return work
+
+
+def decoding(model: sample.Model, dataset: datasets.Dataset, batch: int) -> Callable[[], Tensor]:
+    """From what a network made, on the device, to uint8: the last part of `sampling`, which no number of steps changes."""
+    x0 = rng.image_noise(0, "speed", range(batch), model.shape).to(model.device)
+    return lambda: dataset.to_uint8(x0)
 
 
 # The rows
 
 
-def make_protocol(config: RunConfig, settings: Speed, device: torch.device) -> Protocol:
+def make_protocol(config: RunConfig, settings: Speed, device: torch.device, micro_batch: int = 0) -> Protocol:
     conditions = {
         "version": VERSION,
         "train_batch": config.train.batch,
@@ -150,6 +162,8 @@ def make_protocol(config: RunConfig, settings: Speed, device: torch.device) -> P
         "device": dist.device_label(device),
         "threads": torch.get_num_threads() if device.type == "cpu" else 0,
         "torch": torch.__version__,
+        **{key: value for key, value in config.dataset_options.items() if key.startswith("decoder_")},
+        **({"micro_batch": micro_batch} if micro_batch else {}),
     }
     return Protocol(f"speed-b{config.train.batch}-{memory_kind(device)}", conditions)
 
@@ -157,7 +171,7 @@ def make_protocol(config: RunConfig, settings: Speed, device: torch.device) -> P
 def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: torch.device, images: int) -> list[Row]:
     """All rows of one run, in this process; a number of steps that the method can not take is a skipped row."""
     settings = suite.speed
-    protocol = make_protocol(config, settings, device)
+    protocol = make_protocol(config, settings, device, suite.loop.micro_batch)
     stamp = provenance.stamp(config, images, dist.device_label(device)) | {"protocol": protocol.id}
 
     def row(metric: str, value: float | None, unit: str, better: str, rounds: list[float] | None = None, **more: Any) -> Row:
@@ -167,7 +181,7 @@ def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: 
 
     reset_peak_memory(device)
     before = peak_memory(device)
-    rounds = time_rounds(training_step(config, dataset, device), device, settings.seconds)
+    rounds = time_rounds(training_step(config, dataset, device, suite.loop.micro_batch), device, settings.seconds)
     model = fresh_model(config, dataset, device)
     peak = peak_memory(device)
     rows = [
@@ -188,6 +202,10 @@ def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: 
         one = time_rounds(sampling(model, dataset, 1, steps), device, settings.seconds / 2)
         rows.append(row(rate[0], settings.batch / statistics.median(many), *rate[1:], many, steps=steps))
         rows.append(row(latency[0], 1000 * statistics.median(one), *latency[1:], one, steps=steps))
+    if datasets.decodes(dataset):  # part of every sampling time above; here apart from the network's
+        many, one = (time_rounds(decoding(model, dataset, n), device, settings.seconds) for n in (settings.batch, 1))
+        rows.append(row("decode_images_per_second", settings.batch / statistics.median(many), "images/s", "max", many))
+        rows.append(row("decode_latency_ms", 1000 * statistics.median(one), "ms", "min", one))
     return rows
 
 
@@ -209,7 +227,7 @@ def measure_apart(config: RunConfig, suite: Suite, images: int) -> list[Row]:
         child.join()
         raise RunFailed(f"the process that measures speed ended with code {child.exitcode} (out of memory?)") from None
     finally:
-        child.terminate()
+        child.kill()
         child.join()
     if isinstance(outcome, BaseException):
         raise outcome
@@ -218,7 +236,8 @@ def measure_apart(config: RunConfig, suite: Suite, images: int) -> list[Row]:
 
 
 def _measure_in_child(channel: Connection, config: RunConfig, suite: Suite, images: int, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the parent ends this one
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both, as Slurm's signals do: the parent ends this one
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
     try:
         dataset = datasets.load(config.dataset, **config.dataset_options)
@@ -232,7 +251,11 @@ def _measure_in_child(channel: Connection, config: RunConfig, suite: Suite, imag
 
 def expected_seconds(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: torch.device) -> tuple[float, float]:
     """Training time, and the time of sampling for the scores, from a few rounds on a network that is thrown away."""
-    step = statistics.median(time_rounds(training_step(config, dataset, device), device, 0.3))
+    pieces = suite.loop.micro_batch
+    if not pieces and dist.world_size() > 1:  # the whole batch need not fit one of many processes
+        method = load_method(config, dataset.num_classes)
+        pieces = max(share_of(config.train.batch, method.velocity_rows, dist.world_size() - 1, dist.world_size()).sizes)
+    step = statistics.median(time_rounds(training_step(config, dataset, device, pieces), device, 0.3))
     model = fresh_model(config, dataset, device)
     batch = min(suite.eval.batch, suite.eval.samples)
     one = statistics.median(time_rounds(sampling(model, dataset, batch, 4), device, 0.1)) / 4

@@ -32,14 +32,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
     Raises BenchError without permission and RunFailed on a full disk; the file that was there stays.
     """
-    payload = data.encode() if isinstance(data, str) else data
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`; what was written there is synchronised at the end and takes the place of `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
-                file.write(payload)
-                file.flush()
+            yield temporary
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
@@ -107,7 +112,7 @@ def suite_cache() -> Path:
 
 @dataclass(frozen=True)
 class Root:
-    """The folder that holds runs/, results/, refs/ and site/."""
+    """The folder that holds runs/, results/, refs/, jobs/ and site/."""
 
     path: Path
 
@@ -126,6 +131,11 @@ class Root:
     @property
     def site(self) -> Path:
         return self.path / "site"
+
+    @property
+    def jobs(self) -> Path:
+        """What was submitted with `bench run --launcher`, a folder a run (bench.cluster)."""
+        return self.path / "jobs"
 
     def run(self, name: str) -> "RunDirectory":
         return RunDirectory(self.runs / name)

@@ -2,7 +2,8 @@
 
     snapshot = train(config, dataset, run, loop)      # the caller holds run.locked()
 
-Goes on from the run's last state; on a CPU with as many threads, to the same bits as if it had never stopped.
+Goes on from the run's last state; on a CPU with as many threads, to the same bits as if it had never stopped. Under several
+processes each trains on its share of every batch, and the first one writes; another number of them may go on.
 """
 
 import json
@@ -12,13 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench import checkpoint, datasets, dist, rng
+import methods
+from bench import accord, checkpoint, datasets, dist, rng
 from bench.config import Loop, RunConfig
-from bench.errors import BenchError, Interrupted, RunFailed
+from bench.errors import BenchError, Interrupted
+from bench.meter import Meter
+from bench.saving import Saver
+from bench.shares import Share
 from bench.step import Step, learning_rate, load_method
 from bench.store import RunDirectory, append_line
 
@@ -38,51 +44,88 @@ def train(
 
     Raises Interrupted (the state was saved), RunFailed (non-finite loss, full disk; the last good state is kept), BenchError.
     """
-    dist.require_one_process()
-    device = dist.pick_device(loop.device)
+    device = dist.start(loop.device)
     method = load_method(config, dataset.num_classes)
     batch, total = config.train.batch, config.total_images(dataset.train_images)
-    step = Step.start(config, dataset, device)
-    meter = Meter(method.velocity_rows(batch), batch, device)
+    step = Step.start(config, dataset, device, together=True, micro_batch=loop.micro_batch)
+    meter, votes = Meter(step.share, device), accord.Votes(2)
     images = resume(config, dataset, run, step, meter, say)
-    run.write_status("running", images=images, total=total)
+    if dist.rank() == 0:
+        run.write_status("running", images=images, total=total)
+    if config.train.compile and images < total:
+        verify(step, on_device(inputs(config, dataset, method, step.share, images, total), device), say)
     saved_at = time.monotonic()
-    with catch_signals() as stopping:
+    with catch_signals() as stopping, Saver(run.state, config.digest, dataset.digest) as saver:
         while images < total:
-            x0, label = datasets.batch(dataset, config.seed, images, batch)
-            draw = method.draw(x0, label, rng.generator(config.seed, "train", images), images / total)
-            x0, label, draw = x0.to(device), label.to(device), dist.to_device(draw, device)
+            given = on_device(inputs(config, dataset, method, step.share, images, total), device)
 
-            out, gradient_norm = step(x0, label, draw, images + batch)
+            out, gradient_norm = step(*given, images + batch)
 
             images += batch
             meter.add(out, gradient_norm)
             if images // loop.log_images > (images - batch) // loop.log_images or images >= total:
                 record = {"images": images, "epoch": images / dataset.train_images}
                 record |= meter.read(run, images) | {"learning_rate": learning_rate(config.train, images)}
-                append_line(run.train_log, json.dumps(record))
+                if dist.rank() == 0:
+                    append_line(run.train_log, json.dumps(record))
             watch(images, total)
-            stop = stopping()
-            if images < total and (stop or time.monotonic() - saved_at > loop.save_seconds):
-                save(config, dataset, run, step, meter, images)
+            if wish := dist.rank() == 0 and time.monotonic() - saved_at > loop.save_seconds:
                 saved_at = time.monotonic()
+            stop, due = votes(stopping(), wish)
+            if images < total and (stop or due):
+                save(saver, run, step, meter, images, total)
             if stop:
                 break
-    if images < total:
-        run.write_status("stopped", images=images, total=total, reason="interrupted")
-        raise Interrupted(f"{run.name} stopped at {images:,} of {total:,} images; the same command goes on from there")
+        votes.last()
+        if images < total:
+            saver.wait()
+            raise interrupted(run, images, total)  # in here: a second signal must not come between
     return finish(config, dataset, run, step, meter, images)
+
+
+def verify(step: Step, given: tuple[Tensor, Tensor, Any], say: Callable[[str], None]) -> None:
+    """Raises RunFailed, on every process, where the compiled loss of one is not the method's."""
+    with accord.agreement():
+        error = step.verify(*given)
+    say(f"compiled; its loss agrees with the uncompiled one and finite differences to {error:.1e}")
+
+
+def interrupted(run: RunDirectory, images: int, total: int) -> Interrupted:
+    """Note it, and give what to raise. The others leave after the first: their end would end it."""
+    accord.first(lambda: run.write_status("stopped", images=images, total=total, reason="interrupted"))
+    return Interrupted(f"{run.name} stopped at {images:,} of {total:,} images; the same command goes on from there")
+
+
+def on_device(given: tuple[Tensor, Tensor, Any], device: torch.device) -> tuple[Tensor, Tensor, Any]:
+    """Without waiting for a GPU: this process has to hear of another one's end even while its own GPU waits for that one."""
+    x0, label, draw = given
+    return dist.moved(x0, device), dist.moved(label, device), dist.to_device(draw, device)
+
+
+def inputs(
+    config: RunConfig, dataset: datasets.Dataset, method: methods.Method, share: Share, images: int, total: int
+) -> tuple[Tensor, Tensor, Any]:
+    """This process's images and labels of the batch after `images`, where the data lie, and its draws, on the CPU.
+
+    The draws are those of the whole batch, cut: they follow from the position alone, not from the number of processes.
+    """
+    x0, label = datasets.batch(dataset, config.seed, images, share.batch, None if share.is_whole else share.rows)
+    blank = torch.zeros(()).expand(share.batch, *dataset.shape), torch.zeros((), dtype=torch.int64).expand(share.batch)
+    draw = method.draw(*blank, rng.generator(config.seed, "train", images), images / total)
+    return x0, label, draw if share.is_whole else methods.take(draw, share.rows)
 
 
 # States
 
 
-def save(config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: Step, meter: "Meter", images: int) -> None:
-    """Write the state, unless something in it is not finite."""
+def save(saver: Saver, run: RunDirectory, step: Step, meter: Meter, images: int, total: int) -> None:
+    """Save the state, unless something in it is not finite. Every process calls it; the first one's thread writes."""
     meter.check(run, images)
-    tensors = checkpoint.pack(step.net, step.ema, step.optimiser) | {"meter": meter.state()}
-    checkpoint.save_state(run.state, checkpoint.State(images, config.digest, dataset.digest, tensors))
-    run.write_status("running", images=images, total=config.total_images(dataset.train_images))
+    meter_state = meter.state()
+    if dist.rank():
+        return
+    tensors = checkpoint.pack(step.net, step.ema, step.optimiser) | {"meter": meter_state}
+    saver.save(images, tensors, lambda: run.write_status("running", images=images, total=total))
 
 
 def resume(
@@ -90,7 +133,7 @@ def resume(
     dataset: datasets.Dataset,
     run: RunDirectory,
     step: Step,
-    meter: "Meter",
+    meter: Meter,
     say: Callable[[str], None],
 ) -> int:
     """Put the last whole state into `step` and `meter`; returns its images, 0 where there is none.
@@ -98,34 +141,53 @@ def resume(
     Raises BenchError when the state belongs to other settings or other data.
     """
 
+    state: checkpoint.State | None = None
+
+    def read() -> int:
+        nonlocal state
+        state = last_state(config, dataset, run, say)
+        images = state.images if state else 0
+        run.truncate_train_log(images)
+        run.log(f"training from {images:,} images" + (f" on {n} processes" if (n := dist.world_size()) > 1 else ""))
+        return images
+
+    images = accord.first(read)
+    tensors = accord.shared(state.tensors if state else None)
+    if tensors:
+        meter.restore(tensors.pop("meter"))
+        checkpoint.unpack(tensors, step.net, step.ema, step.optimiser)
+    return images
+
+
+def last_state(
+    config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, say: Callable[[str], None]
+) -> checkpoint.State | None:
+    """The newest whole state of this run; None before the first. Raises BenchError for one of other settings or data."""
+
     def report(message: str) -> None:
         run.log(message)
         say(message)
 
     state = checkpoint.load_state(run.state, report)
-    images = state.images if state else 0
-    if state:
-        for what, theirs, ours in (
-            ("settings", state.config_digest, config.digest),
-            ("data", state.data_digest, dataset.digest),
-        ):
-            if theirs != ours:
-                raise BenchError(
-                    f"The state in {run.path} was made with other {what} ({theirs[:8]})",
-                    f"the {what} of this run ({ours[:8]})",
-                    f"Bring the {what} back, or delete {run.path} to start that run anew.",
-                )
-        meter.restore(state.tensors.pop("meter"))
-        checkpoint.unpack(state.tensors, step.net, step.ema, step.optimiser)
-    run.truncate_train_log(images)
-    run.log(f"training from {images:,} images")
-    return images
+    if state is None:
+        return None
+    for what, theirs, ours in (
+        ("settings", state.config_digest, config.digest),
+        ("data", state.data_digest, dataset.digest),
+    ):
+        if theirs != ours:
+            raise BenchError(
+                f"The state in {run.path} was made with other {what} ({theirs[:8]})",
+                f"the {what} of this run ({ours[:8]})",
+                f"Bring the {what} back, or delete {run.path} to start that run anew.",
+            )
+    return state
 
 
 def finish(
-    config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: Step, meter: "Meter", images: int
+    config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: Step, meter: Meter, images: int
 ) -> checkpoint.Snapshot:
-    """Write the final snapshot, then say so: a crash in between repeats the last stretch."""
+    """Write the final snapshot, then say so: a crash in between repeats the last stretch. The same on every process."""
     snapshot = checkpoint.Snapshot(
         images=images,
         config=config.model_dump(mode="json"),
@@ -134,70 +196,15 @@ def finish(
         data_digest=dataset.digest,
         weights=step.ema.state_dict(),
     )
-    checkpoint.save_snapshot(run.snapshot(images), snapshot)
-    device = dist.device_label(meter.sums.device)
-    run.write_status("finished", images=images, total=images, seconds=meter.total(), device=device)
-    run.log(f"finished at {images:,} images")
+
+    def write() -> None:
+        checkpoint.save_snapshot(run.snapshot(images), snapshot)
+        device, size = dist.device_label(meter.sums.device), dist.world_size()
+        run.write_status("finished", images=images, total=images, seconds=meter.total(), device=device, world_size=size)
+        run.log(f"finished at {images:,} images")
+
+    accord.first(write)
     return snapshot
-
-
-# The log
-
-
-class Meter:
-    """Means over the batches since the last line of the log, summed on the device: nothing waits for it.
-
-    The raw mean square error is what shows progress (an adaptive loss is about 1 throughout), apart for the rows that
-    learn the velocity and the rows that learn the jump.
-    """
-
-    def __init__(self, velocity_rows: int, batch: int, device: torch.device) -> None:
-        self.velocity_rows, self.jump_rows = velocity_rows, batch - velocity_rows
-        self.sums = torch.zeros(6, dtype=torch.float64, device=device)  # batches, and the five values below
-        self.seconds, self.before, self.started = 0.0, 0.0, time.monotonic()
-
-    def elapsed(self) -> float:
-        """Seconds of training since the last line, in this process and in those before it."""
-        return self.seconds + time.monotonic() - self.started
-
-    def total(self) -> float:
-        """Seconds of training in all; of what a crash undid, only the second time."""
-        return self.before + self.elapsed()
-
-    def state(self) -> Tensor:
-        return torch.cat([self.sums.cpu(), torch.tensor([self.elapsed(), self.before], dtype=torch.float64)])
-
-    def restore(self, state: Tensor) -> None:
-        self.sums = state[:-2].to(self.sums.device)
-        self.seconds, self.before = state[-2:].tolist()
-
-    def add(self, out: dict[str, Tensor], gradient_norm: Tensor) -> None:
-        n, mse = self.velocity_rows, out["mse"]
-        velocity = mse[:n].mean() if n else mse.new_zeros(())
-        jump = mse[n:].mean() if self.jump_rows else mse.new_zeros(())
-        values = [torch.ones_like(velocity), out["loss"].detach().mean(), mse.mean(), velocity, jump, gradient_norm]
-        self.sums += torch.stack([value.double() for value in values])
-
-    def check(self, run: RunDirectory, images: int) -> None:
-        """Raises RunFailed when a loss or a gradient since the last line was not finite."""
-        if not bool(self.sums.isfinite().all()):
-            reason = f"the loss or its gradient stopped being finite before {images:,} images"
-            raise RunFailed(f"{reason}; the last good state is kept in {run.state}")
-
-    def read(self, run: RunDirectory, images: int) -> dict[str, float]:
-        """The means, and start anew."""
-        self.check(run, images)
-        count, loss, mse, velocity, jump, norm = self.sums.tolist()
-        seconds = self.elapsed()
-        self.sums.zero_()
-        self.before += seconds
-        self.seconds, self.started = 0.0, time.monotonic()
-        record = {"loss": loss / count, "mse": mse / count, "grad_norm": norm / count}
-        if self.velocity_rows:
-            record["velocity_mse"] = velocity / count
-        if self.jump_rows:
-            record["jump_mse"] = jump / count
-        return record | {"seconds": seconds}
 
 
 # Stopping

@@ -68,7 +68,7 @@ PLANTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str, str]]]] = {
     "guidance sign, MeanFlow": (
         ("meanflow",), [(MEANFLOW, "weight = 1 - self.omega - self.kappa", "weight = self.omega + self.kappa - 1")]),
     "half the images: the first 899 only": (
-        TWO, [(DATA, "dataset.images(torch.cat(parts))", "dataset.images(torch.cat(parts) // 2)")]),
+        TWO, [(DATA, "else dataset.images(index)", "else dataset.images(index // 2)")]),
     "half the images: training stops half-way": (
         TWO, [("bench/train.py", "(dataset.train_images)\n    step", "(dataset.train_images) // 2\n    step")]),
     "quantiser half a level low": (ALL, [(DATA, "{QUANTISER: 128.0,", "{QUANTISER: 127.5,")]),

@@ -51,7 +51,10 @@ class Method(Protocol):
         ...
 
     def draw(self, x0: Tensor, label: Tensor, generator: torch.Generator, progress: float) -> Any:
-        """All randomness of a batch; `progress` is the share of training done, in [0, 1]."""
+        """All randomness of a batch; `progress` is the share of training done, in [0, 1].
+
+        Of x0 and label only the shapes count: the draw is of the whole batch, of which a process may hold a part.
+        """
         ...
 
     def residual(self, net: Network, x_t: Tensor, v: Tensor, draw: Any, label: Tensor | None = None) -> Tensor:
@@ -62,7 +65,11 @@ class Method(Protocol):
         ...
 
     def loss(self, net: Network, x0: Tensor, label: Tensor, draw: Any) -> dict[str, Tensor]:
-        """ "loss" (B,) to be averaged; the other entries (B,), detached, are for the log ("mse" always)."""
+        """ "loss" (B,) to be averaged; the other entries (B,), detached, are for the log ("mse" always).
+
+        Row i depends on row i of the arguments alone, so that a batch can be cut and shared out. Under bfloat16 `net` has an
+        attribute `exact`, the same network in float32, for what would be lost in 8 bits.
+        """
         ...
 
     def sample(self, net: Network, noise: Tensor, label: Tensor, steps: int, renoise: Any = None) -> Tensor:

@@ -17,6 +17,7 @@ Descriptions = Mapping[str, Mapping[str, Any]]  # by run: what bench.provenance.
 
 WHOLE = ("steps", "n", "sample_seed")  # null makes pandas turn these columns into floats
 NOT_RECIPE = ("run.seed", "run.seeds", "run.methods")
+ORIGIN = "origin"  # of imported weights
 PARITY = ("images", "precision", "attention", "world_size", "device", "commit")
 
 
@@ -73,9 +74,10 @@ def named_lines(rows: Sequence[Row], descriptions: Descriptions, identity: Seque
             recipes[repr(sorted(recipe.items()))] = recipe
             by_recipe.setdefault(repr(sorted(recipe.items())), []).append(row)
         keys = sorted(set().union(*recipes.values()))
-        varying = [key for key in keys if len({repr(recipe.get(key)) for recipe in recipes.values()}) > 1]
+        varying = [key for key in keys if key != ORIGIN and len({repr(recipe.get(key)) for recipe in recipes.values()}) > 1]
         for key in sorted(by_recipe):
-            parts = [f"{_short(name, method)}={recipes[key].get(name, 'unknown')}" for name in varying]
+            parts = [str(recipes[key][ORIGIN])] if ORIGIN in recipes[key] else []  # nobody trained it here: always said
+            parts += [f"{_short(name, method)}={recipes[key].get(name, 'unknown')}" for name in varying]
             lines |= _one_run_a_seed(f"{method} ({', '.join(parts)})" if parts else str(method), by_recipe[key])
     return lines
 

@@ -53,6 +53,8 @@ COST = {
     "train_images_per_second": "training",
     "sample_images_per_second": "sampling",
     "latency_ms": "latency",
+    "decode_images_per_second": "of these, decoding",
+    "decode_latency_ms": "latency of decoding",
     "train_peak_bytes": "peak memory",
     "train_added_bytes": "memory added",
     "train_seconds": "training time",

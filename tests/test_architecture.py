@@ -26,8 +26,9 @@ LAYERS = {
     "dit": set(),
 }
 NO_TORCH = (
-    "cli", "cli_scores", "errors", "gate.forms", "guard", "intervals", "options", "progress", "provenance", "rows", "store",
-    "weights",
+    "cli", "cli_cluster", "cli_data", "cli_scores", "cli_setup", "cluster", "cluster_job", "cluster_queue",
+    "cluster_submit", "errors", "gate.forms", "guard", "intervals", "options", "progress", "provenance", "rows",
+    "sections", "store", "weights",
 )  # fmt: skip
 NO_TORCH = (*(f"bench.{name}" for name in NO_TORCH), "reports.render", "reports.tables")
 
@@ -84,10 +85,14 @@ def test_one_room_for_each_thing(path: Path) -> None:
     text, found = path.read_text(), imports(path)
     if name_of(path) not in ("bench/config.py", "reports/published.py"):
         assert "tomllib" not in found, "only config reads settings; published.py reads the claims beside it"
-    if name_of(path) not in ("bench/cli.py", "bench/cli_scores.py", "bench/guard.py", "bench/options.py"):
+    cli = ("bench/cli.py", "bench/cli_cluster.py", "bench/cli_data.py", "bench/cli_scores.py", "bench/cli_setup.py")
+    if name_of(path) not in (*cli, "bench/guard.py", "bench/options.py"):
         assert "typer" not in found, "only cli parses and exits"
         assert "sys.exit" not in text
-    if name_of(path) not in ("bench/show.py", "bench/console.py", "bench/console_scores.py", "bench/extractors/digits.py"):
+    if name_of(path) not in (
+        "bench/show.py", "bench/console.py", "bench/console_cluster.py", "bench/console_data.py",
+        "bench/console_scores.py", "bench/console_setup.py", "bench/extractors/digits.py",
+    ):  # fmt: skip
         calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
         assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls), "only what a person sees prints"
     assert "pickle.load" not in text

@@ -23,7 +23,22 @@ from pictures import make_tree, own_cache
 from reports import tables
 
 Finished = tuple[Root, list[RunConfig], Suite]
-VERBS = ("run", "train", "eval", "sample", "speed", "table", "report", "list", "config", "explain", "check")
+VERBS = (
+    "run",
+    "train",
+    "eval",
+    "sample",
+    "speed",
+    "table",
+    "report",
+    "list",
+    "config",
+    "explain",
+    "check",
+    "import",
+    "plan",
+    "status",
+)
 SETTINGS = [word for setting in TINY for word in ("--set", setting)]
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import methods
+from bench.shares import share_of
 
 CLASSES = 3
 ROWS = 8
@@ -138,6 +139,19 @@ def check_loss(module: Any) -> None:
     assert all(value.dtype == torch.float64 for value in double.values())
 
 
+def check_a_batch_can_be_cut(module: Any) -> None:
+    """A draw needs shapes alone, and a row's loss its own row alone: what several processes and micro-batches rest on."""
+    method, net = module.Method(num_classes=CLASSES), Net()
+    draw = method.draw(X0, LABEL, generator(), 0.5)
+    assert same(draw, method.draw(torch.zeros_like(X0), torch.zeros_like(LABEL), generator(), 0.5))
+    whole = method.loss(net, X0, LABEL, draw)
+    shares = [share_of(ROWS, method.velocity_rows, rank, 2) for rank in range(2)]
+    for rows in (share.rows for share in shares):
+        part = method.loss(net, X0[rows], LABEL[rows], methods.take(draw, rows))
+        for name, value in part.items():
+            torch.testing.assert_close(value, whole[name][rows], rtol=1e-5, atol=1e-6)
+
+
 def check_label_reaches_the_loss(module: Any) -> None:
     """Through the network, but not on the dropped rows."""
     method, net = module.Method(num_classes=CLASSES), Net()
@@ -203,8 +217,8 @@ def check_hyperparameters(module: Any) -> None:
 
 
 CHECKS: list[Callable[[Any], None]] = [
-    check_dataclass, check_draw, check_draw_is_deterministic, check_drop_rate, check_loss, check_label_reaches_the_loss,
-    check_residual, check_sample, check_file, check_hyperparameters,
+    check_dataclass, check_draw, check_draw_is_deterministic, check_drop_rate, check_loss, check_a_batch_can_be_cut,
+    check_label_reaches_the_loss, check_residual, check_sample, check_file, check_hyperparameters,
 ]  # fmt: skip
 
 

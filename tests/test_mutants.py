@@ -109,7 +109,7 @@ MUTANTS: dict[str, tuple[str, list[tuple[str, str, str]], Any, dict[str, Any]]] 
     "soflow: x_l is x_t": (
         "soflow", [("soflow", "x_l = x_t + v *", "x_l = x_t + 0 * v *")], oracles.check_soflow_quotient, {}),
     "soflow: t and s swapped in the loss": (
-        "soflow", [("soflow", "net(x_t, draw.t, draw.s, given)", "net(x_t, draw.s, draw.t, given)")],
+        "soflow", [("soflow", "return net(x_t, draw.t, draw.s, label)", "return net(x_t, draw.s, draw.t, label)")],
         transcription.check_soflow, {}),
     "soflow: t and s swapped": (
         "soflow", [("soflow", "expand(b, x) * net(x, t, s, label)", "expand(b, x) * net(x, s, t, label)")],
@@ -141,7 +141,7 @@ MUTANTS: dict[str, tuple[str, list[tuple[str, str, str]], Any, dict[str, Any]]] 
         "soflow", [("soflow", "floor(self.velocity_ratio * batch)", "floor((1 - self.velocity_ratio) * batch)")],
         draws.check_row_share, {"ratio": "velocity_ratio"}),
     "soflow: row split of the loss": (
-        "soflow", [("soflow", "net(x_t, draw.t, draw.s, given)", "net(x_t, draw.t, draw.s, given); n = len(x0) - n")],
+        "soflow", [("soflow", "draw, given, n)\n", "draw, given, n); n = len(x0) - n\n")],
         transcription.check_soflow, {}),
     "soflow: l and s swapped in the draw": (
         "soflow", [("soflow", "t=t, s=s, l=l, drop=drop)", "t=t, s=l, l=s, drop=drop)")], contract.check_draw, {}),

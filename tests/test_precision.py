@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import backends
 
-from bench.extractors import _precision
-from bench.extractors._precision import exact_float32
+from bench import float32
+from bench.float32 import exact_float32
 
 NEWER = hasattr(backends.cuda.matmul, "fp32_precision")  # torch 2.9
 MODULES: list[Any] = (
@@ -87,7 +87,7 @@ def test_whole_within_and_as_before_after(choose: Callable[[], None]) -> None:
 @pytest.mark.usefixtures("own_switches")
 def test_with_the_older_switches_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch 2.7 and 2.8."""
-    monkeypatch.setattr(_precision, "_modules", list)
+    monkeypatch.setattr(float32, "_modules", list)
     torch.set_float32_matmul_precision("high")
     with exact_float32("cpu"):
         assert older()[:2] == ["highest", False]

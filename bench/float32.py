@@ -1,7 +1,9 @@
-"""Whole float32 for a forward pass: no autocast, no TF32 and no bfloat16 inside float32 sums, whatever the process chose.
+"""How float32 sums are computed: whole, whatever the process chose, or in TF32.
 
-    with exact_float32("cuda"):
+    with exact_float32("cuda"):     # of an extractor: no autocast, no TF32, no bfloat16 inside
         features = net(images)
+    with products("tf32", "cuda"):  # of training and sampling
+        step(...)
 
 A feature of Inception moves by 0.5 under bfloat16 autocast, and cuDNN computes convolutions in TF32 unless told not to.
 """
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 from torch import backends
 
+_CPU = [getattr(backends.mkldnn, name, None) for name in ("matmul", "conv", "rnn")]  # has no TF32
 _LOCK = threading.RLock()  # the switches belong to the process: one forward at a time, or another's exit would flip them
 
 
@@ -22,15 +25,28 @@ _LOCK = threading.RLock()  # the switches belong to the process: one forward at 
 def exact_float32(device: str) -> Iterator[None]:
     """Within, float32 is float32 on `device`; after, every switch is as it was. Holds a lock: one thread at a time."""
     with _LOCK, torch.autocast(torch.device(device).type, enabled=False):
-        restore = _switch_off()
+        restore = _switch("highest", False, "ieee")
         try:
             yield
         finally:
             restore()
 
 
-def _switch_off() -> Callable[[], None]:
-    """Turn reduced precision off. Gives what restores it.
+@contextlib.contextmanager
+def products(precision: str, device: str) -> Iterator[None]:
+    """Within, matrix products and convolutions of float32 on a GPU are in TF32, or not at all; the CPU has none."""
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    restore = _switch("high", True, "tf32") if precision == "tf32" else _switch("highest", False, "ieee")
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _switch(matmul: str, cudnn: bool, newer: str) -> Callable[[], None]:
+    """Set every switch. Gives what restores them.
 
     torch 2.9 has a second set of switches (fp32_precision) and refuses to read the first where the two disagree, in its own
     matrix products too. So both are set, the newer after the older, which writes it as well.
@@ -38,9 +54,10 @@ def _switch_off() -> Callable[[], None]:
     old = _legacy()
     new = [(module, module.fp32_precision) for module in _modules()]
     with _quiet():
-        _set_legacy("highest", False)
+        _set_legacy(matmul, cudnn)
     for module, _ in new:
-        module.fp32_precision = "ieee"
+        if newer == "ieee" or module not in _CPU:
+            module.fp32_precision = newer
 
     def restore() -> None:
         with _quiet():
