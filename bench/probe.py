@@ -91,7 +91,7 @@ def apart(config: RunConfig, shapes: Shapes, device: str, limit: int, flops: flo
         child.join()
         raise RunFailed(f"its process ended with code {child.exitcode} (out of memory?)") from None
     finally:
-        child.terminate()
+        child.kill()
         child.join()
     if isinstance(outcome, BaseException):
         raise outcome
@@ -102,7 +102,8 @@ def apart(config: RunConfig, shapes: Shapes, device: str, limit: int, flops: flo
 def _in_child(
     channel: Connection, config: RunConfig, shapes: Shapes, device: str, limit: int, flops: float, threads: int
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the parent ends this one
+    for number in (signal.SIGINT, signal.SIGTERM):  # as in bench.speed: the parent ends this one
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
     try:
         channel.send(measure(config, shapes, torch.device(device), limit, flops))
