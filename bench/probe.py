@@ -6,13 +6,10 @@ The images are made up, so reading them is not in the time; the network, the met
 """
 
 import contextlib
-import multiprocessing
-import signal
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,9 @@ import torch
 from torch import Tensor
 
 from bench import datasets, speed
+from bench.apart import in_own_process
 from bench.config import RunConfig
-from bench.errors import BenchError, RunFailed
+from bench.errors import RunFailed
 from bench.step import load_method
 
 ROUNDS = 2  # timed steps of a batch size, after one that warms up
@@ -79,38 +77,10 @@ def batches(limit: int, flops: float, device: torch.device) -> tuple[int, ...]:
 
 def apart(config: RunConfig, shapes: Shapes, device: str, limit: int, flops: float) -> Measured:
     """Raises RunFailed when the process was killed or ran out of memory, BenchError for settings that do not work."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, config, shapes, device, limit, flops, torch.get_num_threads())
-    child = context.Process(target=_in_child, args=arguments, daemon=True)
-    child.start()
-    theirs.close()
     try:
-        outcome = ours.recv()
-    except EOFError:
-        child.join()
-        raise RunFailed(f"its process ended with code {child.exitcode} (out of memory?)") from None
-    finally:
-        child.kill()
-        child.join()
-    if isinstance(outcome, BaseException):
-        raise outcome
-    measured: Measured = outcome
-    return measured
-
-
-def _in_child(
-    channel: Connection, config: RunConfig, shapes: Shapes, device: str, limit: int, flops: float, threads: int
-) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # as in bench.speed: the parent ends this one
-        signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-    try:
-        channel.send(measure(config, shapes, torch.device(device), limit, flops))
-    except BenchError as error:
-        channel.send(error)
-    except (RunFailed, RuntimeError, MemoryError) as error:
-        channel.send(RunFailed(str(error).splitlines()[0] if str(error) else type(error).__name__))
+        return in_own_process("takes a few steps", measure, config, shapes, torch.device(device), limit, flops)
+    except (RuntimeError, MemoryError) as error:
+        raise RunFailed(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
 def measure(config: RunConfig, shapes: Shapes, device: torch.device, limit: int, flops: float) -> Measured:

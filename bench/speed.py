@@ -8,13 +8,10 @@ Times are medians over rounds within a time budget, after a warm-up, the device 
 """
 
 import gc
-import multiprocessing
-import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +19,8 @@ import torch
 from torch import Tensor
 
 from bench import datasets, dist, dit, provenance, rng, sample
+from bench.apart import in_own_process
 from bench.config import RunConfig, Speed, Suite
-from bench.errors import BenchError, RunFailed
 from bench.evaluate import step_counts
 from bench.precision import view
 from bench.protocol import Protocol
@@ -214,36 +211,12 @@ def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: 
 
 def measure_apart(config: RunConfig, suite: Suite, images: int) -> list[Row]:
     """`measure` in a fresh process. Raises what it raised there, and RunFailed when that process was killed."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(
-        target=_measure_in_child, args=(theirs, config, suite, images, torch.get_num_threads()), daemon=True
-    )
-    child.start()
-    theirs.close()
-    try:
-        outcome = ours.recv()
-    except EOFError:
-        child.join()
-        raise RunFailed(f"the process that measures speed ended with code {child.exitcode} (out of memory?)") from None
-    finally:
-        child.kill()
-        child.join()
-    if isinstance(outcome, BaseException):
-        raise outcome
-    rows: list[Row] = outcome
-    return rows
+    return in_own_process("measures speed", measure_here, config, suite, images)
 
 
-def _measure_in_child(channel: Connection, config: RunConfig, suite: Suite, images: int, threads: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both, as Slurm's signals do: the parent ends this one
-        signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-    try:
-        dataset = datasets.load(config.dataset, **config.dataset_options)
-        channel.send(measure(config, dataset, suite, dist.pick_device(suite.loop.device), images))
-    except (BenchError, RunFailed, RuntimeError, MemoryError) as error:
-        channel.send(error)
+def measure_here(config: RunConfig, suite: Suite, images: int) -> list[Row]:
+    dataset = datasets.load(config.dataset, **config.dataset_options)
+    return measure(config, dataset, suite, dist.pick_device(suite.loop.device), images)
 
 
 # Before a run

@@ -78,7 +78,7 @@ def test_what_goes_wrong_in_the_other_process_arrives_here() -> None:
 
 
 def test_a_killed_measurement_fails_instead_of_hanging(monkeypatch: Any) -> None:
-    monkeypatch.setattr(speed, "_measure_in_child", die)
+    monkeypatch.setattr(speed, "measure_here", die)
     with pytest.raises(RunFailed, match="ended with code 7"):
         speed.measure_apart(tiny_run(), tiny_suite(), 0)
 
