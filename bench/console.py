@@ -93,13 +93,14 @@ def show_what_is_there(root: Path, stages: "Stages", runs: list[str]) -> None:
 
 def check(configs: list[RunConfig], suite: Suite, root: Path | None) -> Any:
     """The data set, once all that can be refused at the door was looked at. `root`: where scores are made, if they are."""
-    from bench import dist, pipeline, references, scores
+    from bench import dist, pipeline, precision, references, scores
     from bench.shares import share_of
     from bench.step import check_net, load_method
 
     dataset = pipeline.load_dataset(suite)
     for config in configs:
         check_net(config, dataset.shape)
+        precision.check(config.train, dist.start(suite.loop.device))
         rows = load_method(config, dataset.num_classes).velocity_rows
         share_of(config.train.batch, rows, dist.rank(), dist.world_size(), suite.loop.micro_batch)
     if root is not None:

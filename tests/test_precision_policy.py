@@ -14,6 +14,7 @@ from bench.errors import BenchError, RunFailed
 from bench.step import Step, load_method
 from bench.store import Root
 from bench.train import inputs
+from command_line import bench, mistake
 from conftest import tiny_run, tiny_suite
 
 CPU = torch.device("cpu")
@@ -87,6 +88,12 @@ def test_a_precision_that_the_device_lacks_is_refused() -> None:
     assert caught.value.allowed == "fp32 or bf16 there"
     with pytest.raises(BenchError, match=r"train.precision = 'fp16'"):
         config.load(None, {}, ("train.precision='fp16'",))
+
+
+def test_it_is_refused_at_the_door(tmp_path: Path) -> None:
+    said = mistake(bench("run", "--device", "cpu", "--set", "train.precision=tf32", "--root", str(tmp_path)))
+    assert said.startswith("train.precision = 'tf32' on cpu")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_in_bfloat16_says_so_in_every_row(tmp_path: Path) -> None:
