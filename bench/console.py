@@ -112,8 +112,8 @@ def check(configs: list[RunConfig], suite: Suite, root: Path | None) -> Any:
 
 def announce(configs: list[RunConfig], suite: Suite, root: Root, dataset: Any, device: Any) -> None:
     """Say what will happen and how long it is expected to take, from a few steps of each method."""
-    from bench import speed
     from bench.dist import device_label, world_size
+    from bench.speed import run_rows
 
     err.print(
         f"{len(configs)} run{'s' * (len(configs) > 1)} on {escape(device_label(device))}, data {dataset.name} "
@@ -130,7 +130,7 @@ def announce(configs: list[RunConfig], suite: Suite, root: Root, dataset: Any, d
             continue
         kind = f"{config.method} {config.net}" if several else config.method
         if kind not in per_kind:
-            training, scoring = speed.expected_seconds(config, dataset, suite, device)  # of this process alone
+            training, scoring = run_rows.expected_seconds(config, dataset, suite, device)  # of this process alone
             per_kind[kind] = training / world_size(), scoring / world_size()
         training, scoring = per_kind[kind]
         total += training * left + scoring
@@ -228,7 +228,8 @@ def show_speed(suite: Suite, *, dry_run: bool) -> None:
 
     import pandas as pd
 
-    from bench import dist, speed
+    from bench import dist
+    from bench.speed import run_rows
     from reports import tables
 
     dist.require_one_process("bench speed")
@@ -241,7 +242,7 @@ def show_speed(suite: Suite, *, dry_run: bool) -> None:
     found = []
     for config in configs:
         err.print(f"measuring {config.method}")
-        found += speed.measure_apart(config, suite, config.total_images(dataset.train_images))
+        found += run_rows.measure_apart(config, suite, config.total_images(dataset.train_images))
     for table in tables.cost(pd.DataFrame([dataclasses.asdict(row) for row in found])):
         print_table(table)
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from bench import accord, checkpoint, datasets, dist, evaluate, extractors, provenance, rows, sample, speed, train
+from bench import accord, checkpoint, datasets, dist, evaluate, extractors, provenance, rows, sample, train
 from bench.config import RunConfig, Suite, load
 from bench.errors import BenchError, NotFinite, RunFailed
 from bench.memory import out_of_memory
 from bench.protocol import Protocol
+from bench.speed import run_rows
 from bench.store import Root, RunDirectory, read_json, write_atomic
 
 
@@ -270,14 +271,14 @@ def scored_already(job: Job, judge: evaluate.Judge, images: int) -> bool:
 
 def measure_run(job: Job, again: bool) -> None:
     """Measure the cost, write the rows; the training time is the one that training noted."""
-    protocol = speed.make_protocol(job.config, job.suite.speed, job.device, job.suite.loop.micro_batch)
+    protocol = run_rows.make_protocol(job.config, job.suite.speed, job.device, job.suite.loop.micro_batch)
     status = job.run.read_status()
     if not again and job.has_rows(protocol, status["images"], "latency_ms", None):
         job.hooks.say(f"{job.run.name} is timed already under {protocol.id}")
         return
     job.hooks.say(f"{job.run.name}: measuring throughput, latency and memory")
     torch.cuda.empty_cache()  # what this process keeps for later the measuring one would lack; without a GPU, nothing
-    found = speed.measure_apart(job.config, job.suite, status["images"])
+    found = run_rows.measure_apart(job.config, job.suite, status["images"])
     # Trained on another device than this one: its time is no part of this device's protocol.
     device, seconds = status.get("device", ""), status.get("seconds")
     if seconds is not None:

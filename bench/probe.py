@@ -7,7 +7,6 @@ The images are made up, so reading them is not in the time; the network, the met
 
 import contextlib
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import datasets, speed
+from bench import datasets
 from bench.apart import in_own_process
 from bench.config import RunConfig
 from bench.errors import RunFailed
+from bench.speed import work
+from bench.speed.clock import seconds as seconds_of
+from bench.speed.peak_memory import peak_memory, reset_peak_memory
 from bench.step import load_method
 
 ROUNDS = 2  # timed steps of a batch size, after one that warms up
@@ -87,22 +89,22 @@ def measure(config: RunConfig, shapes: Shapes, device: torch.device, limit: int,
     """In this process."""
     data: Any = StandIn(shapes.shape, shapes.num_classes, shapes.train_images)
     torch.zeros(1, device=device)  # a GPU's own memory is not the network's
-    speed.reset_peak_memory(device)
-    base, probes = speed.peak_memory(device), []
+    reset_peak_memory(device)
+    base, probes = peak_memory(device), []
     for batch in batches(limit, flops, device):
         train = config.train.model_copy(update={"batch": batch})
-        step = speed.training_step(config.model_copy(update={"train": train}), data, device)
-        speed.reset_peak_memory(device)
+        step = work.training_step(config.model_copy(update={"train": train}), data, device)
+        reset_peak_memory(device)
         if train.compile:
             step()  # compiles: not a step's time
         seconds = timed(step, device)
-        probes.append(Probe(batch, statistics.median(seconds), speed.peak_memory(device)))
+        probes.append(Probe(batch, statistics.median(seconds), peak_memory(device)))
         del step
         if len(seconds) == 1:  # long: not another network for sampling alone, it is about a forward pass of the step
             equivalents = load_method(config, shapes.num_classes).cost
             return Measured(tuple(probes), base, seconds[0] / equivalents / batch)
     batch = probes[-1].batch
-    sampling = speed.sampling(speed.fresh_model(config, data, device), data, batch, 4)
+    sampling = work.sampling(work.fresh_model(config, data, device), data, batch, 4)
     return Measured(tuple(probes), base, min(timed(sampling, device)) / 4 / batch)
 
 
@@ -110,11 +112,7 @@ def timed(work: Callable[[], object], device: torch.device) -> list[float]:
     """Seconds of ROUNDS calls after the first; of the first alone, where it is long."""
     found: list[float] = []
     while len(found) <= ROUNDS and not (found and found[0] > LONG):
-        speed.synchronise(device)
-        start = time.perf_counter()
-        work()
-        speed.synchronise(device)
-        found.append(time.perf_counter() - start)
+        found.append(seconds_of(work, device))
     return found[1:] or found
 
 

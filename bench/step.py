@@ -115,12 +115,16 @@ class Step:
         with dit.attention_backend(self.train.attention), switched(self.train.precision, x0.device):
             found = [self._backward(x0, label, draw, i) for i in range(len(self.share.sizes))]
         out = found[0] if len(found) == 1 else self._joined(found)
+        return out, self.update(images)
+
+    def update(self, images: int) -> Tensor:
+        """Take the gradients that are there into weights and average; returns their norm. Nothing waits for a GPU."""
         norm = nn.utils.get_total_norm([p.grad for p in self.net.parameters() if p.grad is not None])
         self.optimiser.param_groups[0]["lr"] = learning_rate(self.train, images)
         self.optimiser.step()
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - ema_decay(self.train, images))
-        return out, norm
+        return norm
 
     def verify(self, x0: Tensor, label: Tensor, draw: Any) -> float:
         """How far the compiled loss is off, in pieces of each size; raises RunFailed where that is too far."""

@@ -11,9 +11,10 @@ import pytest
 import torch
 from typer.testing import Result
 
-from bench import datasets, evaluate, extractors, latents, references, rows, speed
+from bench import datasets, evaluate, extractors, latents, references, rows
 from bench.config import Eval
 from bench.pipeline import Stages
+from bench.speed import run_rows
 from bench.store import Root
 from command_line import bench, mistake
 from conftest import one_run, tiny_suite
@@ -147,7 +148,7 @@ def test_protocols_of_pixels_are_what_they_were(digits: Any) -> None:
 def test_decoding_is_timed_apart(made: Path) -> None:
     suite = latents_suite(made, "speed.batch=4")
     dataset = datasets.load("imagenet_latents", **suite.datasets["imagenet_latents"])
-    found = {row.metric: row for row in speed.measure(suite.runs()[0], dataset, suite, torch.device("cpu"), 0)}
+    found = {row.metric: row for row in run_rows.measure(suite.runs()[0], dataset, suite, torch.device("cpu"), 0)}
     assert found["decode_images_per_second"].value > 0  # type: ignore[operator]
     assert found["decode_latency_ms"].value > 0  # type: ignore[operator]
     assert found["decode_latency_ms"].steps is None, "no number of steps changes it"

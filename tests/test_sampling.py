@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import checkpoint, datasets, evaluate, extractors, metrics, pipeline, references, rows, sample, speed
+from bench import checkpoint, datasets, evaluate, extractors, metrics, pipeline, references, rows, sample
 from bench.config import Eval, RunConfig, Suite
 from bench.errors import BenchError, RunFailed
+from bench.speed import run_rows
 from bench.store import Root
 from conftest import one_run, scored, tiny_suite
 
@@ -204,7 +205,7 @@ def test_later_measurements_keep_the_provenance_of_the_earlier(copied: Path, dig
     assert set(frame["protocol"]) == set(after["measurements"]) == set(after["protocols"])
 
 
-@pytest.mark.parametrize(("stage", "broken"), [("evaluation", (evaluate, "evaluate")), ("speed", (speed, "measure_apart"))])
+@pytest.mark.parametrize(("stage", "broken"), [("evaluation", (evaluate, "evaluate")), ("speed", (run_rows, "measure_apart"))])
 def test_a_failure_after_training_leaves_the_run_trained(
     copied: Path, digits: Any, finished: Finished, monkeypatch: Any, stage: str, broken: tuple[Any, str]
 ) -> None:

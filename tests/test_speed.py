@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench import dit, speed
+from bench import dit
 from bench.errors import BenchError, RunFailed
+from bench.speed import clock, peak_memory, run_rows
 from conftest import tiny_run, tiny_suite
 
 CPU = torch.device("cpu")
@@ -15,8 +16,8 @@ CPU = torch.device("cpu")
 
 def test_every_row_says_what_it_measured(digits: Any) -> None:
     suite = tiny_suite()
-    rows = speed.measure(tiny_run(), digits, suite, CPU, 1824)
-    protocol = speed.make_protocol(tiny_run(), suite.speed, CPU)
+    rows = run_rows.measure(tiny_run(), digits, suite, CPU, 1824)
+    protocol = run_rows.make_protocol(tiny_run(), suite.speed, CPU)
     found = {(row.metric, row.steps): row for row in rows}
     assert set(found) == {
         ("train_images_per_second", None), ("train_peak_bytes", None), ("train_added_bytes", None),
@@ -28,59 +29,59 @@ def test_every_row_says_what_it_measured(digits: Any) -> None:
         assert row.value is not None
         assert row.value > 0 or row.metric == "train_added_bytes"  # this process may have had the room already
         assert row.protocol == protocol.id
-    assert found["train_images_per_second", None].n >= speed.MIN_ROUNDS  # type: ignore[operator]
+    assert found["train_images_per_second", None].n >= clock.MIN_ROUNDS  # type: ignore[operator]
     assert protocol.conditions["memory"] == "resident"
     assert found["forward_equivalents", None].value == 3.5  # unguided SoFlow: 3, and two forwards of a quarter
     assert found["parameters", None].value == dit.parameter_count(dit.build("N/2", (1, 8, 8), 10))
 
 
 def test_peak_memory_sees_an_allocation_and_forgets_it_after_a_reset() -> None:
-    speed.reset_peak_memory(CPU)
-    before = speed.peak_memory(CPU)
+    peak_memory.reset_peak_memory(CPU)
+    before = peak_memory.peak_memory(CPU)
     block = torch.ones(50_000_000)  # 200 MB, touched
-    with_block = speed.peak_memory(CPU)
+    with_block = peak_memory.peak_memory(CPU)
     assert with_block - before > 150e6
     del block
-    assert speed.peak_memory(CPU) >= with_block - 1e6, "a peak stays"
-    if not speed.Path("/proc/self/clear_refs").exists():
+    assert peak_memory.peak_memory(CPU) >= with_block - 1e6, "a peak stays"
+    if not peak_memory.Path("/proc/self/clear_refs").exists():
         pytest.skip("this system can not reset the peak: it is of the whole process")
-    speed.reset_peak_memory(CPU)
-    assert speed.peak_memory(CPU) < with_block - 100e6
+    peak_memory.reset_peak_memory(CPU)
+    assert peak_memory.peak_memory(CPU) < with_block - 100e6
 
 
 def test_rounds_fill_the_budget_and_are_at_least_five() -> None:
     calls = []
-    assert len(speed.time_rounds(lambda: calls.append(1), CPU, 0.0)) == speed.MIN_ROUNDS
-    assert len(calls) == speed.MIN_ROUNDS + speed.WARM_UP
-    assert sum(speed.time_rounds(lambda: sum(range(1000)), CPU, 0.02)) >= 0.02
+    assert len(clock.time_rounds(lambda: calls.append(1), CPU, 0.0)) == clock.MIN_ROUNDS
+    assert len(calls) == clock.MIN_ROUNDS + clock.WARM_UP
+    assert sum(clock.time_rounds(lambda: sum(range(1000)), CPU, 0.02)) >= 0.02
 
 
 def test_measuring_changes_no_random_state(digits: Any) -> None:
     suite = tiny_suite()
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    speed.measure(tiny_run(), digits, suite, CPU, 0)
-    speed.expected_seconds(tiny_run(), digits, suite, CPU)
+    run_rows.measure(tiny_run(), digits, suite, CPU, 0)
+    run_rows.expected_seconds(tiny_run(), digits, suite, CPU)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_another_batch_is_another_protocol() -> None:
     suite = tiny_suite()
-    a = speed.make_protocol(tiny_run(), suite.speed, CPU)
-    b = speed.make_protocol(tiny_run("train.batch=64"), suite.speed, CPU)
+    a = run_rows.make_protocol(tiny_run(), suite.speed, CPU)
+    b = run_rows.make_protocol(tiny_run("train.batch=64"), suite.speed, CPU)
     assert a.id != b.id
 
 
 def test_what_goes_wrong_in_the_other_process_arrives_here() -> None:
     suite = tiny_suite("run.dataset=image_folder", 'datasets.image_folder.folder="nowhere at all"')
     with pytest.raises(BenchError, match="nowhere at all"):
-        speed.measure_apart(suite.runs()[0], suite, 0)
+        run_rows.measure_apart(suite.runs()[0], suite, 0)
 
 
 def test_a_killed_measurement_fails_instead_of_hanging(monkeypatch: Any) -> None:
-    monkeypatch.setattr(speed, "measure_here", die)
+    monkeypatch.setattr(run_rows, "measure_here", die)
     with pytest.raises(RunFailed, match="ended with code 7"):
-        speed.measure_apart(tiny_run(), tiny_suite(), 0)
+        run_rows.measure_apart(tiny_run(), tiny_suite(), 0)
 
 
 def die(*_: Any) -> None:
@@ -89,5 +90,5 @@ def die(*_: Any) -> None:
 
 def test_a_count_that_can_not_be_sampled_is_a_skipped_row(digits: Any) -> None:
     suite = tiny_suite('methods.flow_matching.sampler="heun"', methods=("flow_matching",))
-    rows = speed.measure(suite.runs()[0], digits, suite, CPU, 0)
+    rows = run_rows.measure(suite.runs()[0], digits, suite, CPU, 0)
     assert {row.steps for row in rows if row.status == "skipped"} == {1}

@@ -7,14 +7,15 @@ one than the baseline's it is shown and not judged.
 """
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
 
-from bench import datasets, dist, pipeline, rng, speed
+from bench import datasets, dist, pipeline, rng
 from bench.config import RunConfig, Suite
+from bench.speed.clock import garbage_collection_off, seconds
+from bench.speed.work import training_step
 from bench.step import build_net
 
 ROUNDS = 15  # of each: the median of that many ratios
@@ -42,16 +43,8 @@ def ratios(suite: Suite) -> dict[str, float]:
     device = dist.pick_device(suite.loop.device)
     found = {}
     for config in suite.model_copy(update={"run": suite.run.model_copy(update={"seeds": 1})}).runs():
-        pair = (speed.training_step(config, dataset, device), reference_step(config, dataset, device))
-        with speed.garbage_collection_off():
+        pair = (training_step(config, dataset, device), reference_step(config, dataset, device))
+        with garbage_collection_off():
             rounds = [[seconds(work, device) for work in pair] for _ in range(WARM_UP + ROUNDS)]
         found[config.method] = statistics.median(step / reference for step, reference in rounds[WARM_UP:])
     return found
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    speed.synchronise(device)
-    start = time.perf_counter()
-    work()
-    speed.synchronise(device)
-    return time.perf_counter() - start

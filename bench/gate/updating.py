@@ -8,13 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from bench import checkpoint, dist, provenance
-from bench import speed as clock
 from bench.errors import BenchError, RunFailed
 from bench.gate import anchors, step_ratio
 from bench.gate.baselines import LEAST_SEEDS, Baseline, Noted, Speeds, round_off, write
 from bench.gate.plans import PROFILE, Plan, anchor_of, baseline_of, circumstances, make_plan
 from bench.gate.work import Say, apart, by_quantity, crew, print_nothing, train_all, workers
 from bench.progress import duration
+from bench.speed import run_rows
 from bench.store import Root
 
 SPEEDS = 16  # measurements of the speed in a baseline
@@ -88,5 +88,5 @@ def expected_seconds(plan: Plan, runs: int) -> float:
     """Of training and scoring this many runs, from a few steps of each method."""
     device = dist.pick_device(plan.suite.loop.device)
     configs = plan.configs([plan.suite.run.seed])
-    each = [sum(clock.expected_seconds(config, plan.dataset, plan.suite, device)) for config in configs]
+    each = [sum(run_rows.expected_seconds(config, plan.dataset, plan.suite, device)) for config in configs]
     return sum(each) / len(each) * runs / workers(plan.suite)

@@ -1,153 +1,28 @@
-"""What a method costs: training and sampling throughput, latency, peak memory, parameters, operations.
+"""What a run costs, as rows beside its scores: training and sampling throughput, latency, peak memory, parameters, operations.
 
 Each run is measured in a process of its own, so that one method's memory and caches are not another's.
 
     rows = measure_apart(config, suite, images)
-
-Times are medians over rounds within a time budget, after a warm-up, the device synchronised, garbage collection off.
 """
 
-import gc
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from bench import datasets, dist, dit, provenance, rng, sample
+from bench import datasets, dist, dit, provenance, sample
 from bench.apart import in_own_process
 from bench.config import RunConfig, Speed, Suite
 from bench.evaluate import step_counts
-from bench.precision import view
 from bench.protocol import Protocol
 from bench.rows import Row
 from bench.shares import share_of
-from bench.step import Step, build_net, load_method
-from bench.train import inputs, on_device
+from bench.speed.clock import time_rounds
+from bench.speed.peak_memory import memory_kind, peak_memory, reset_peak_memory
+from bench.speed.work import decoding, fresh_model, sampling, training_step
+from bench.step import load_method
 
 VERSION = 1
-MIN_ROUNDS = 5
-WARM_UP = 2
-
-
-# The clock
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-@contextmanager
-def garbage_collection_off() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def time_rounds(work: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
-    """Seconds of each call of `work`, repeated for the budget and at least MIN_ROUNDS times, after WARM_UP calls."""
-    for _ in range(WARM_UP):
-        work()
-    rounds: list[float] = []
-    with garbage_collection_off():
-        while len(rounds) < MIN_ROUNDS or sum(rounds) < seconds:
-            synchronise(device)
-            start = time.perf_counter()
-            work()
-            synchronise(device)
-            rounds.append(time.perf_counter() - start)
-    return rounds
-
-
-# Memory
-
-
-def memory_kind(device: torch.device) -> str:
-    """ "device" on a GPU, "resident" (of the whole process) on a CPU."""
-    return "device" if device.type == "cuda" else "resident"
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak restarts from what is resident now
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes, since the reset where the system has one, else since the process started."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-# The work that is timed
-
-
-def training_step(
-    config: RunConfig, dataset: datasets.Dataset, device: torch.device, micro_batch: int = 0
-) -> Callable[[], Any]:
-    """One step of training as the loop takes it, draws and data included, on a network of its own."""
-    step = Step.start(config, dataset, device, micro_batch=micro_batch)
-    method = load_method(config, dataset.num_classes)
-    batch, seen = config.train.batch, 0
-
-    def work() -> Tensor:
-        nonlocal seen
-        given = inputs(config, dataset, method, step.share, seen, 2 * seen + 1)
-        seen += batch
-        _, norm = step(*on_device(given, device), seen)
-        return norm
-
-    return work
-
-
-def fresh_model(config: RunConfig, dataset: datasets.Dataset, device: torch.device) -> sample.Model:
-    """The network at its initial weights: sampling costs the same before training as after."""
-    net = build_net(config, dataset.shape, dataset.num_classes).to(device).eval().requires_grad_(False)
-    method = load_method(config, dataset.num_classes)
-    return sample.Model(method, net, config, dataset.shape, dataset.num_classes, 0, device)
-
-
-def sampling(model: sample.Model, dataset: datasets.Dataset, batch: int, steps: int) -> Callable[[], Tensor]:
-    """From noise on the device to uint8; making the noise is outside the clock."""
-    noise = rng.image_noise(0, "speed", range(batch), model.shape).to(model.device)
-    label = torch.arange(batch, device=model.device) % model.num_classes
-    fresh = [noise.flip(0)] * (steps - 1)
-
-    def work() -> Tensor:
-        with sample.working(model):
-            return dataset.to_uint8(
-                model.method.sample(view(model.net, model.config.train.precision), noise, label, steps, fresh)
-            )
-
-    return work
-
-
-def decoding(model: sample.Model, dataset: datasets.Dataset, batch: int) -> Callable[[], Tensor]:
-    """From what a network made, on the device, to uint8: the last part of `sampling`, which no number of steps changes."""
-    x0 = rng.image_noise(0, "speed", range(batch), model.shape).to(model.device)
-    return lambda: dataset.to_uint8(x0)
-
-
-# The rows
 
 
 def make_protocol(config: RunConfig, settings: Speed, device: torch.device, micro_batch: int = 0) -> Protocol:
