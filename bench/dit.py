@@ -9,32 +9,15 @@ State-dict names are those of the published DiT, with `s_embedder` for the secon
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
-
-@dataclass(frozen=True)
-class Size:
-    depth: int
-    width: int
-    heads: int
-
-
-SIZES = {  # the letter in "B/4"; the number is the patch
-    "N": Size(2, 32, 2),  # nano: tests
-    "T": Size(4, 88, 4),  # tiny: the embedded default, minutes on a CPU
-    "S": Size(12, 384, 6),
-    "B": Size(12, 768, 12),
-    "M": Size(16, 1024, 16),
-    "L": Size(24, 1024, 16),
-    "XL": Size(28, 1152, 16),
-}
-PATCHES = (1, 2, 4, 8)
-
+from bench.linear import Linear
+from bench.nets import fit
 
 # Attention backend: one explicit switch around every call of the network
 
@@ -81,7 +64,7 @@ def position_embedding(width: int, grid: int) -> Tensor:
 class TimeEmbedder(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.mlp = nn.Sequential(Linear(256, width), nn.SiLU(), Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
         out: Tensor = self.mlp(frequencies(t))  # (B, width)
@@ -120,8 +103,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         b, n, width = x.shape
@@ -133,8 +116,8 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1 = Linear(width, 4 * width)
+        self.fc2 = Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
@@ -150,7 +133,7 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.mlp = Mlp(width)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(width, 6 * width))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(condition).chunk(6, dim=1)
@@ -163,8 +146,8 @@ class FinalLayer(nn.Module):
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
         self.norm_final = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.linear = nn.Linear(width, out)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.linear = Linear(width, out)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(width, 2 * width))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shift, scale = self.adaLN_modulation(condition).chunk(2, dim=1)
@@ -179,9 +162,14 @@ def whole_float32(device: torch.device) -> contextlib.AbstractContextManager[Non
 
 
 class DiT(nn.Module):
-    """`net(x, t, s, label)`: x (B, C, H, W), t and s (B,) in [0, 1], label (B,) int64 up to num_classes (null)."""
+    """`net(x, t, s, label)`: x (B, C, H, W), t and s (B,) in [0, 1], label (B,) int64 up to num_classes (null).
+
+    With `recompute` set, a pass that records gradients keeps each block's input alone, and the backward pass computes the block
+    once more: less memory, one more forward pass, the same gradient.
+    """
 
     pos_embed: Tensor
+    recompute: bool = False
 
     def __init__(
         self, *, image_size: int, channels: int, patch: int, width: int, depth: int, heads: int, num_classes: int
@@ -228,7 +216,11 @@ class DiT(nn.Module):
         with whole_float32(x.device):  # 8 bits would not tell t from a neighbouring s
             condition = self.t_embedder(t) + self.s_embedder(t - s) + self.y_embedder(label)  # (B, width)
         for block in self.blocks:
-            tokens = block(tokens, condition)
+            if self.recompute and torch.is_grad_enabled():
+                # Nothing inside is random, so no generator has to be put back.
+                tokens = checkpoint(block, tokens, condition, use_reentrant=False, preserve_rng_state=False)
+            else:
+                tokens = block(tokens, condition)
         return self.unpatchify(self.final_layer(tokens, condition)).to(x.dtype)
 
     def unpatchify(self, tokens: Tensor) -> Tensor:
@@ -238,23 +230,6 @@ class DiT(nn.Module):
 
 
 # Building and loading
-
-
-def fit(name: str, shape: tuple[int, int, int]) -> tuple[Size, int]:
-    """The size and patch of the net `name`, as in "B/4", for images of `shape` (C, H, W).
-
-    Raises ValueError, saying what is allowed, for an unknown name and for images that it does not fit.
-    """
-    letter, _, patch = name.partition("/")
-    if letter not in SIZES or patch not in map(str, PATCHES):
-        raise ValueError(f"unknown net {name!r}; allowed: one of {', '.join(SIZES)}, a slash, and a patch of 1, 2, 4 or 8: B/4")
-    _, height, width = shape
-    if height != width:
-        raise ValueError(f"net {name!r} on images of {height} x {width}; allowed: square images")
-    if height % int(patch):
-        fits = ", ".join(f"{letter}/{p}" for p in PATCHES if height % p == 0)
-        raise ValueError(f"net {name!r}: patch {patch} does not divide the image size {height}; allowed: {fits}")
-    return SIZES[letter], int(patch)
 
 
 def build(name: str, shape: tuple[int, int, int], num_classes: int) -> DiT:

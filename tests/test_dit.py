@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from bench import config, dit
+from bench import config, dit, nets
 
 LATENT, CLASSES = (4, 32, 32), 1000
 NANO = (3, 8, 8)  # the shape for the small network of these tests
@@ -52,7 +52,7 @@ def test_forward_macs(name: str, gmacs: float) -> None:
 @pytest.mark.parametrize("name", ["B", "B/3", "Q/2", "b/4", "B/"])
 def test_unknown_net(name: str) -> None:
     with pytest.raises(ValueError, match=r"allowed: one of N, T, S, B, M, L, XL, a slash, and a patch"):
-        dit.fit(name, (4, 32, 32))
+        nets.fit(name, (4, 32, 32))
 
 
 def test_patch_that_does_not_divide() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench import dit
+from bench import dit, nets
 from bench.errors import BenchError
 from bench.importing.published import WRAPPERS, from_published
 
@@ -129,11 +129,11 @@ def guess(state: State, size: int | None = None) -> Net:
         raise BenchError(f"This is no DiT: its names are {first}, ...", allowed, OTHERS)
     width, channels, patch = patches.shape[:3]
     depth = len({key.split(".")[1] for key in names if key.startswith("blocks.")})
-    letter = next((k for k, v in dit.SIZES.items() if (v.depth, v.width) == (depth, width)), "")
-    if not letter or patch not in dit.PATCHES:
-        known = ", ".join(f"{k} {v.depth} x {v.width}" for k, v in dit.SIZES.items())
+    letter = next((k for k, v in nets.SIZES.items() if (v.depth, v.width) == (depth, width)), "")
+    if not letter or patch not in nets.PATCHES:
+        known = ", ".join(f"{k} {v.depth} x {v.width}" for k, v in nets.SIZES.items())
         given = f"The file's network has {depth} blocks of width {width}, patch {patch}: no net of this suite"
-        raise BenchError(given, f"depth x width of {known}; patch {', '.join(map(str, dit.PATCHES))}", "Choose another file.")
+        raise BenchError(given, f"depth x width of {known}; patch {', '.join(map(str, nets.PATCHES))}", "Choose another file.")
     if positions is not None:
         size = round((positions.numel() // width) ** 0.5) * patch
     if not size:
