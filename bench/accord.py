@@ -6,7 +6,7 @@
     with company(): all_of_this()               # the end of another process is PeerLost
 
 Between two collective operations a process may fail alone. Either that happens inside one of the first two, or the process
-ends, and the others find the connection to it closed.
+ends, and the others find the connection to it closed; why it ended, it leaves in the store through which they met.
 
 Messages travel as JSON: nothing that arrives is ever run.
 """
@@ -14,6 +14,8 @@ Messages travel as JSON: nothing that arrives is ever run.
 import contextlib
 import dataclasses
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -24,10 +26,14 @@ from torch import Tensor
 from bench import dist
 from bench.checkpoint import Snapshot
 from bench.errors import BenchError, Interrupted, NotFinite, PeerLost, RunFailed, SuiteError
-from bench.memory import out_of_memory
+from bench.memory import OutOfMemory, out_of_memory
 
 T = TypeVar("T")
-ERRORS: dict[str, type[SuiteError]] = {kind.__name__: kind for kind in (BenchError, RunFailed, NotFinite, Interrupted)}
+SHARED = (Interrupted, NotFinite, PeerLost)  # what all processes have at the same moment, or what one made of another's end
+WORD_SECONDS, WORD_LENGTH = 2.0, 2000  # the last word of a process: how long it may take, how many characters
+ERRORS: dict[str, type[SuiteError]] = {
+    kind.__name__: kind for kind in (BenchError, RunFailed, NotFinite, OutOfMemory, Interrupted)
+}
 
 
 def first(work: Callable[[], T]) -> T:
@@ -71,6 +77,14 @@ def agreement() -> Iterator[None]:
     theirs = ERRORS[name](*arguments)
     theirs.elsewhere = True
     raise theirs
+
+
+def least(number: int) -> int:
+    """The smallest number that any process has, on all. A collective operation."""
+    found = torch.tensor(number)
+    if dist.world_size() > 1:
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MIN)
+    return int(found)
 
 
 def _told(value: Any, teller: int) -> Any:
@@ -137,16 +151,68 @@ class Votes:
         return tuple(bool(wish) for wish in self.pending.tolist())
 
 
+# Ends
+
+
 @contextlib.contextmanager
 def company() -> Iterator[None]:
-    """Turn what a process sees when another one of its run has ended into PeerLost."""
+    """Turn what a process sees when another one of its run has ended into PeerLost.
+
+    An error that only this process has is left where the others can read it, before they find this one gone.
+    """
     try:
-        yield
-    except RuntimeError as error:
-        words = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL")
-        if dist.world_size() == 1 or not (
-            isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in words)
-        ):
-            raise
-        who = f"process {dist.rank()} of {dist.world_size()}"
-        raise PeerLost(f"{who} lost another one; if it said why, that is above or below") from error
+        with out_of_memory():
+            yield
+    except Exception as error:
+        if dist.world_size() > 1 and _is_loss(error):
+            who = f"process {dist.rank()} of {dist.world_size()}"
+            raise PeerLost(f"{who} lost another one; if it said why, that is above or below") from error
+        if dist.world_size() > 1 and not (getattr(error, "elsewhere", False) or isinstance(error, SHARED)):
+            reason = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}".splitlines()[0]
+            _within(WORD_SECONDS, lambda: _store().set(_key(dist.rank()), reason[:WORD_LENGTH]))
+        raise
+
+
+def told_by_others(error: SuiteError) -> str:
+    """For a PeerLost why the other process ended, "process 1: out of memory", if it left word; else nothing."""
+    return _within(WORD_SECONDS, _words) or "" if isinstance(error, PeerLost) else ""
+
+
+def _is_loss(error: Exception) -> bool:
+    words = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL")
+    known = isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in words)
+    return isinstance(error, RuntimeError) and known
+
+
+def _words() -> str:
+    """What the others left, once one of them has."""
+    store, others = _store(), [rank for rank in range(dist.world_size()) if rank != dist.rank()]
+    deadline = time.monotonic() + WORD_SECONDS
+    while time.monotonic() < deadline:
+        if left := [rank for rank in others if store.check([_key(rank)])]:
+            return "; ".join(f"process {rank}: {store.get(_key(rank)).decode(errors='replace')}" for rank in left)
+        time.sleep(0.05)
+    return ""
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T | None:
+    """What `work` returns; None where it fails or takes longer: the store may be gone with a process, or never answer."""
+    found: list[T] = []
+
+    def attempt() -> None:
+        with contextlib.suppress(Exception):
+            found.append(work())
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] if found else None
+
+
+def _store() -> Any:
+    """Of names and values, through which the processes found each other; it needs no connection between two of them."""
+    return torch.distributed.distributed_c10d._get_default_store()
+
+
+def _key(rank: int) -> str:
+    return f"bench/end of {rank}"

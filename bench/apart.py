@@ -3,6 +3,7 @@
 rows = in_own_process("measures speed", measure, config, suite)
 """
 
+import math
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -12,14 +13,16 @@ from typing import Any, TypeVar
 import torch
 
 from bench.errors import BenchError, RunFailed
+from bench.memory import OutOfMemory
 
 T = TypeVar("T")
 
 
-def in_own_process(what: str, work: Callable[..., T], *arguments: Any) -> T:
+def in_own_process(what: str, work: Callable[..., T], *arguments: Any, limit: float = math.inf) -> T:
     """`work(*arguments)` in a fresh process with as many threads; work and arguments are pickled, between our own two alone.
 
-    Raises what it raised there, and RunFailed, naming `what` the process does, when that process was killed.
+    Raises what it raised there, and RunFailed, naming `what` the process does, when that process was killed, or ended here
+    because it took longer than `limit` seconds.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -27,10 +30,13 @@ def in_own_process(what: str, work: Callable[..., T], *arguments: Any) -> T:
     child.start()
     theirs.close()
     try:
+        if not ours.poll(None if limit == math.inf else limit):
+            raise RunFailed(f"the process that {what} was ended after {limit:,.0f} seconds")
         outcome = ours.recv()
     except EOFError:
         child.join()
-        raise RunFailed(f"the process that {what} ended with code {child.exitcode} (out of memory?)") from None
+        kind = OutOfMemory if child.exitcode == -signal.SIGKILL else RunFailed  # the system does that when memory runs out
+        raise kind(f"the process that {what} ended with code {child.exitcode} (out of memory?)") from None
     finally:
         child.kill()
         child.join()

@@ -24,9 +24,10 @@ BACKEND = "inductor"
 TOLERANCE = {"fp32": 0.002, "tf32": 0.01, "bf16": 0.02}
 
 
-def compile_objective(objective: nn.Module) -> None:
-    """Compile its forward pass in place; parameter names stay as they are."""
-    torch._dynamo.reset()  # what this process compiled before counts against a limit, past which all would run uncompiled
+def compile_objective(objective: nn.Module, alone: bool = True) -> None:
+    """Compile its forward pass in place; parameter names stay as they are. `alone`: what was compiled before is forgotten."""
+    if alone:
+        torch._dynamo.reset()  # it counts against a limit, past which all would run uncompiled
     torch._dynamo.config.optimize_ddp = False  # it cuts the graph at gradient buckets, inside the derivative too
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     objective.compile(backend=BACKEND, dynamic=False)  # one shape a piece: another one compiles once more
@@ -36,11 +37,12 @@ def verify(objective: Any, x0: Tensor, label: Tensor, draw: Any) -> float:
     """How far the compiled squares lie off those of the uncompiled loss in float32 with a difference quotient for d/dt.
 
     Of the kind of rows, velocity or jump, where they are further off, relative to all of them. At other weights than the
-    network's (at the initial ones all outputs are zero), which are put back. Raises RunFailed beyond TOLERANCE.
+    network's (at the initial ones all outputs are zero), which are put back. Raises RunFailed beyond TOLERANCE, and where the
+    compiler gives up: a run never goes on uncompiled unasked, which would be another measurement under the same name.
     """
     precision, n = objective.precision, objective.method.velocity_rows(len(x0))
     with lively(objective):
-        found: Tensor = objective(x0, label, draw)["mse"].detach()
+        found = _compiled(objective, x0, label, draw)
         objective.precision = "fp32"
         try:
             with torch.no_grad(), _path.central_differences():
@@ -55,6 +57,19 @@ def verify(objective: Any, x0: Tensor, label: Tensor, draw: Any) -> float:
             f"{TOLERANCE[precision]:.1%}); set train.compile = false"
         )
     return error
+
+
+def _compiled(objective: Any, x0: Tensor, label: Tensor, draw: Any) -> Tensor:
+    """The squares; the backward pass is compiled too, so that it can not fail later."""
+    try:
+        out: dict[str, Tensor] = objective(x0, label, draw)
+        out["loss"].mean().backward()  # type: ignore[no-untyped-call]
+    except torch._dynamo.exc.TorchDynamoException as error:
+        reason = str(error).split("\n\n")[0].replace("\n", " ")
+        raise RunFailed(f"torch.compile gave up ({reason}); set train.compile = false") from error
+    finally:
+        objective.zero_grad(set_to_none=True)
+    return out["mse"].detach()
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def check_shares(configs: "list[RunConfig]", suite: Suite, dataset: Any) -> None
     size = suite.cluster.nodes * suite.cluster.processes
     for config in configs:
         velocity_rows = load_method(config, dataset.num_classes).velocity_rows
-        share_of(config.train.batch, velocity_rows, 0, size, suite.loop.micro_batch)
+        share_of(config.train.batch, velocity_rows, 0, size, suite.loop.settled_micro_batch)
 
 
 def show_status(root: Path, *, as_json: bool) -> None:

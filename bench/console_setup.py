@@ -53,7 +53,7 @@ def show_plan(suite: "Suite", root: Path, *, gpus: int, probe: bool, as_json: bo
 
 
 def print_plan(outcome: "Outcome") -> None:
-    from bench.plan import size
+    from bench.memory import size
 
     grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     grid.add_column("a run of", no_wrap=True)
@@ -77,7 +77,7 @@ def print_plan(outcome: "Outcome") -> None:
 
 def plan_lines(plan: "Plan", outcome: "Outcome") -> dict[str, str]:
     """One column of the table, by the names of its rows."""
-    from bench.plan import size
+    from bench.memory import size
 
     def hours(seconds: float | None) -> str:
         return "–" if seconds is None else duration(seconds) if seconds < 360_000 else f"{seconds / 86400:,.0f} days"

@@ -9,26 +9,25 @@ the network's size. Reads the data set where it is here; writes nothing.
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench import dist, dit, precision, probe
+from bench import dist, dit, micro_batch, precision, probe
 from bench.absent import look
 from bench.config import RunConfig, Suite
 from bench.errors import BenchError, RunFailed
 from bench.evaluate import step_counts
+from bench.memory import size
 from bench.probe import Measured, Shapes
 from bench.shares import share_of
 from bench.step import check_net, load_method
 from bench.store import Root
 
-# Bytes a parameter, all float32. Training holds weights, gradient, average and Adam's two moments; a state all but the
-# gradient; a snapshot the average.
-TRAINING, STATE, SNAPSHOT = 20, 16, 4
+STATE, SNAPSHOT = micro_batch.STATE, 4  # bytes a parameter, float32: a snapshot holds the average
 RESULTS = 1_000_000  # bytes of rows, logs and grids a run: more than was seen
 
 # Peak rates without sparsity, TFLOP/s, of the makers' data sheets: A100 80 GB SXM, H100 SXM, H200 SXM.
@@ -110,9 +109,13 @@ def plan(
             say(f"{method}: a few steps here{', which may take minutes' * (bare.train_flops > 1e11 and device.type == 'cpu')}")
             try:
                 precision.check(of_method[0].train, device)
-                measured = probe.apart(of_method[0], shapes, str(device), bare.batch, bare.train_flops)
+                recompute = suite.loop.recompute
+                measured = probe.apart(of_method[0], shapes, str(device), bare.batch, bare.train_flops, recompute)
+                bare = _in_pieces(bare, of_method[0], shapes, suite, gpus, measured, notes)
             except (RunFailed, BenchError) as error:  # such as a precision that this device has not
                 notes.append(f"{method}: no probe here, {str(error).rstrip('.')}.")
+        if suite.loop.micro_batch == "auto" and not measured:
+            notes.append(f"{method}: micro_batch auto is chosen when training starts; here a share is taken in one piece.")
         plans.append(_with_probe(bare, measured, suite, gpus) if measured else bare)
     disk_free = shutil.disk_usage(_existing(root.path)).free
     outcome = Outcome(
@@ -139,7 +142,7 @@ def _without_probe(configs: list[RunConfig], shapes: Shapes, suite: Suite, gpus:
     method = load_method(config, shapes.num_classes)
     cost, train = method.cost, config.train
     # The last process has what the others leave over: nobody takes more rows than it does.
-    share = share_of(train.batch, method.velocity_rows, gpus - 1, gpus, suite.loop.micro_batch)
+    share = share_of(train.batch, method.velocity_rows, gpus - 1, gpus, suite.loop.settled_micro_batch)
     images = config.total_images(shapes.train_images)
     flops, kind = 2.0 * macs * cost, train.precision
     rates = {name: peak[kind] * 1e12 * UTILISATION[kind] * gpus for name, peak in GPUS.items()}
@@ -153,18 +156,39 @@ def _without_probe(configs: list[RunConfig], shapes: Shapes, suite: Suite, gpus:
         images=images,
         steps=images // train.batch,
         pieces=share.sizes,
-        memory_at_least=TRAINING * parameters,
+        memory_at_least=probe.TRAINING * parameters,
         gpu_hours={name: images * flops / rate / 3600 for name, rate in rates.items()},
-        disk=len(configs) * ((2 * STATE + SNAPSHOT) * parameters + RESULTS),
+        disk=len(configs) * ((2 * STATE + SNAPSHOT * suite.loop.snapshots) * parameters + RESULTS),
     )
+
+
+def _in_pieces(
+    bare: Plan, config: RunConfig, shapes: Shapes, suite: Suite, gpus: int, measured: Measured, notes: list[str]
+) -> Plan:  # fmt: skip
+    """The plan with the pieces that "auto" would choose here; where none fits, with the smallest, and a note."""
+    if suite.loop.micro_batch != "auto":
+        return bare
+    device, every = dist.pick_device(suite.loop.device), micro_batch.possible(config, shapes, gpus)
+    points = tuple((p.batch, p.peak) for p in measured.probes)
+    try:
+        free = micro_batch.free_here(device, gpus) - measured.base  # a process that trains has that already
+        need = micro_batch.need_of(config, shapes, device, measured.base, points, every, gpus)
+        choice = micro_batch.fitting(config, suite.loop, device, need, every, free)
+        rows = choice.rows
+        notes.append(f"{bare.method}: {choice}.")
+    except BenchError as error:
+        rows = every[-1]
+        notes.append(f"{bare.method}: micro_batch auto: {error.given}.")
+    velocity_rows = load_method(config, shapes.num_classes).velocity_rows
+    return dataclasses.replace(bare, pieces=share_of(config.train.batch, velocity_rows, gpus - 1, gpus, rows).sizes)
 
 
 def _with_probe(bare: Plan, measured: Measured, suite: Suite, gpus: int) -> Plan:
     times = [(p.batch, p.seconds) for p in measured.probes]
-    seconds = sum(at(piece, times, 0.0) for piece in bare.pieces)
+    seconds = sum(probe.at(piece, times, 0.0) for piece in bare.pieces)
     held = float(measured.base + bare.memory_at_least)
-    memory = at(bare.batch, [(p.batch, float(p.peak)) for p in measured.probes], held)
-    evaluations = sum(step_counts(bare.method, suite.eval)) * suite.eval.seeds * suite.eval.samples
+    memory = probe.at(bare.batch, [(p.batch, float(p.peak)) for p in measured.probes], held)
+    evaluations = sum(step_counts(bare.method, suite.eval)) * suite.eval.seeds * suite.eval.samples * suite.loop.snapshots
     return dataclasses.replace(
         bare,
         memory=round(max(memory, held)),
@@ -172,17 +196,6 @@ def _with_probe(bare: Plan, measured: Measured, suite: Suite, gpus: int) -> Plan
         score_seconds=measured.evaluation * evaluations / gpus,
         probes=measured.probes,
     )
-
-
-def at(x: float, points: Sequence[tuple[int, float]], start: float) -> float:
-    """The line through the first and the last point, at x; through (0, start) and the point, where there is one alone.
-
-    A line that falls is none: then the last point's value.
-    """
-    (a, low), (b, high) = points[0], points[-1]
-    if a == b:
-        a, low = 0, min(start, high)
-    return high if high <= low else low + (high - low) / (b - a) * (x - a)
 
 
 # What can not fit
@@ -199,11 +212,6 @@ def _refusals(outcome: Outcome) -> list[str]:
     if outcome.disk > outcome.disk_free:
         found.append(f"the runs need {size(outcome.disk)} of disk, where {size(outcome.disk_free)} are free")
     return found
-
-
-def size(amount: float) -> str:
-    """Bytes, for people: "1.4 GB", "20 MB"."""
-    return f"{amount / 1e9:,.1f} GB" if amount >= 1e9 else f"{amount / 1e6:,.0f} MB"
 
 
 def refuse(outcome: Outcome) -> None:

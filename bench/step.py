@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import methods
-from bench import datasets, dist, dit, rng
+from bench import datasets, dist, dit, nets, rng
 from bench.compilation import compile_objective, verify
 from bench.config import RunConfig, Train
 from bench.errors import BenchError
@@ -43,7 +43,7 @@ def load_method(config: RunConfig, num_classes: int) -> methods.Method:
 def check_net(config: RunConfig, shape: tuple[int, int, int]) -> None:
     """Raises BenchError where the net is unknown or does not fit the images."""
     try:
-        dit.fit(config.net, shape)
+        nets.fit(config.net, shape)
     except ValueError as error:
         given, _, allowed = str(error).partition("; allowed: ")
         raise BenchError(given[0].upper() + given[1:], allowed, "Choose with --net.") from error
@@ -79,13 +79,16 @@ class Step:
     train: Train
     share: Share
     world_size: int = 1
+    micro_batch: int = 0  # as it was asked for; what became of it is in `share`
 
     @classmethod
     def start(
-        cls, config: RunConfig, dataset: datasets.Dataset, device: torch.device, *, together: bool = False, micro_batch: int = 0
-    ) -> "Step":
+        cls, config: RunConfig, dataset: datasets.Dataset, device: torch.device, *,
+        together: bool = False, micro_batch: int = 0, recompute: bool = False,
+    ) -> "Step":  # fmt: skip
         """At the initial weights of the run's seed; `together`: with all processes, each on its share of a batch.
 
+        `recompute`: blocks are computed once more in the backward pass, and what is inside them is not kept.
         Raises BenchError where the batch can not be shared out, or not in pieces of `micro_batch`, and for a precision that
         the device does not have.
         """
@@ -100,11 +103,12 @@ class Step:
         if world_size > 1:
             objective = nn.parallel.DistributedDataParallel(objective, gradient_as_bucket_view=True)
         ema = copy.deepcopy(net).requires_grad_(False)
+        net.recompute = recompute  # not of the average, which only samples
         train = config.train
         optimiser = torch.optim.AdamW(
             net.parameters(), lr=train.learning_rate, betas=train.betas, weight_decay=train.weight_decay, fused=True
         )
-        return cls(objective, net, ema, optimiser, train, share, world_size)
+        return cls(objective, net, ema, optimiser, train, share, world_size, micro_batch)
 
     def __call__(self, x0: Tensor, label: Tensor, draw: Any, images: int) -> tuple[dict[str, Tensor], Tensor]:
         """Step on this process's share of one batch, its rows as `share` has them; `images` counts the whole batch in.

@@ -63,8 +63,8 @@ def test_lines_through_the_probes() -> None:
     assert one.memory == 5_000_000_000
     assert one.train_seconds == pytest.approx(2.5 * one.steps)
     assert one.score_seconds == pytest.approx(0.01 * (1 + 2) * 1 * 64)
-    assert plan.at(100, [(10, 5.0)], 1.0) == pytest.approx(1 + 0.4 * 100), "one probe: from what is held without images"
-    assert plan.at(100, [(10, 5.0), (20, 4.0)], 0.0) == 4.0, "a line that falls is none"
+    assert probe.at(100, [(10, 5.0)], 1.0) == pytest.approx(1 + 0.4 * 100), "one probe: from what is held without images"
+    assert probe.at(100, [(10, 5.0), (20, 4.0)], 0.0) == 4.0, "a line that falls is none"
 
 
 def test_several_processes_share_a_batch() -> None:

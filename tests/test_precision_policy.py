@@ -153,6 +153,29 @@ def test_a_compiler_that_drops_tangents_is_found(precision: str, monkeypatch: py
         step.verify(*given)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiler_that_gives_up_ends_the_run_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise AssertionError("no such kernel")
+
+    monkeypatch.setattr(compilation, "BACKEND", broken)
+    step, given = prepared("flow_matching", "train.compile=true")
+    with pytest.raises(RunFailed, match=r"torch.compile gave up \(.*no such kernel\); set train.compile = false"):
+        step.verify(*given)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("method", methods.names())
+def test_a_compiled_loss_is_one_graph(method: str) -> None:
+    """In pieces it is right too, and slow without a word: its derivative runs uncompiled between them."""
+    step, given = prepared(method, "train.compile=true", progress=0.3)
+    torch._dynamo.utils.counters.clear()
+    step.objective(*given)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
 def test_finite_differences_are_the_derivative() -> None:
     from methods import _path
 
