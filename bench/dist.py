@@ -9,6 +9,7 @@ How they go on or give up together is in bench.accord.
 import contextlib
 import datetime
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -175,3 +176,18 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
+
+
+def fetched(tensor: Tensor) -> Callable[[], Tensor]:
+    """On its way to the CPU: what is returned gives it there, and waits for what the device had to do before, and no more."""
+    if tensor.device.type != "cuda":
+        return lambda: tensor
+    there = tensor.to("cpu", non_blocking=True)  # page-locked, which is scarce: copied from as soon as it is asked for
+    arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    arrived.record(torch.cuda.current_stream(tensor.device))
+
+    def value() -> Tensor:
+        arrived.synchronize()
+        return there.clone()
+
+    return value

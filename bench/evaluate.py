@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench import accord, datasets, dist, extractors, provenance, references, sample, scores
+from bench import accord, datasets, dist, extractors, overlap, provenance, references, sample, scores
 from bench.config import Eval
 from bench.errors import NotFinite
 from bench.estimates import METRICS, NEED_REAL_FEATURES, Score
@@ -166,17 +166,27 @@ def score(
     seed: int,
     watch: Watch | None = None,
 ) -> list[list[Score]]:
-    """Each judge's scores of one set of samples."""
+    """Each judge's scores of one set of samples; sampling, decoding and features of successive batches overlap on a GPU."""
     request = sample.Request(
         samples=settings.samples, batch=settings.batch, seed=seed, label_rule=settings.label_rule,
         part=dist.rank(), parts=dist.world_size(),
     )  # fmt: skip
     scorers = [judge.scorer(settings.samples) for judge in judges]
+
+    def look(batch: sample.Batch) -> sample.Batch:
+        for scorer in scorers:
+            scorer.update(batch.index, batch.images, batch.label)
+        return batch
+
+    stages = (lambda drawn: sample.sampled(model, drawn, steps), lambda made: sample.decoded(dataset, made), look)
     done = 0
-    with accord.agreement(), datasets.quantising(settings.quantiser):
-        for batch in sample.generate(model, dataset, request, steps):
-            for scorer in scorers:
-                scorer.update(batch.index, batch.images, batch.label)
+    with (
+        accord.agreement(),
+        datasets.quantising(settings.quantiser),
+        sample.drawn(model, request) as noises,
+        overlap.lanes(model.device, len(stages)) as lanes,
+    ):
+        for batch in overlap.overlapped(noises, stages, lanes):
             done += len(batch.index)
             if watch:
                 watch(f"{steps} step{'s' * (steps > 1)}", done * request.parts, settings.samples)

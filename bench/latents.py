@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.dist import moved
 from bench.errors import BenchError
 from bench.store import read_json, write_atomic
 
@@ -211,7 +212,7 @@ class Moments:
     def read(self, index: Tensor, version: Tensor) -> Tensor:
         """(B, 2, C, h, w) float32 of the images `index` (B,) in their versions (B,), both int64 on the CPU."""
         if self.whole is not None:
-            return self.whole[index.to(self.whole.device), version.to(self.whole.device)].float()
+            return self.whole[moved(index, self.whole.device), moved(version, self.whole.device)].float()
         found = np.empty((len(index), MOMENTS, *self.plan.shape), np.float32)
         shard, row = (index // self.plan.shard_images).numpy(), (index % self.plan.shard_images).numpy()
         for number in np.unique(shard):

@@ -56,19 +56,20 @@ class Moments:
         self.shift = torch.zeros(dim, dtype=torch.float64, device=device)
         self.sum = torch.zeros(groups, dim, dtype=torch.float64, device=device)
         self.outer = torch.zeros(groups, dim, dim, dtype=torch.float64, device=device)
+        self.empty = True  # known here: `n` would wait for the device
 
     @property
     def n(self) -> int:
         return int(self.count.sum())
 
     def update(self, features: Tensor, group: Tensor | None = None) -> None:
-        """Add (B, d) features; `group` (B,) int64 says of which group each is, else all are of the first."""
+        """Add (B, d) features; `group` (B,) int64 on the CPU says of which group each is, else all are of the first."""
         x = features.detach().to(self.sum.device, torch.float64)
-        if self.n == 0:
-            self.shift = x.mean(0)
+        if self.empty and len(x):
+            self.shift, self.empty = x.mean(0), False
         x = x - self.shift
         for g in [0] if group is None else sorted(set(group.tolist())):
-            part = x if group is None else x[(group == g).to(x.device)]
+            part = x if group is None else x[_positions(group == g, x.device)]
             self.count[g] += len(part)
             self.sum[g] += part.sum(0)
             self.outer[g] += part.T @ part
@@ -91,6 +92,14 @@ class Moments:
         mean = self.sum[rows].sum(0) / n
         covariance = (self.outer[rows].sum(0) - n * torch.outer(mean, mean)) / (n - 1)
         return Statistics(n, mean + self.shift, covariance)
+
+
+def _positions(mask: Tensor, device: torch.device) -> Tensor | slice:
+    """Where `mask` (B,) on the CPU is true, for an index on `device`: a mask there would be counted, and that waited for."""
+    if bool(mask.all()):
+        return slice(None)
+    found = mask.nonzero().flatten()
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found
 
 
 def consecutive_groups(n: int, groups: int = GROUPS) -> Tensor:

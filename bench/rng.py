@@ -24,7 +24,11 @@ def generator(seed: int, purpose: str, *position: int) -> torch.Generator:
 
 def image_noise(seed: int, purpose: str, images: Iterable[int], shape: tuple[int, int, int], *position: int) -> Tensor:
     """(len(images), C, H, W) standard normal, image i from its own generator."""
-    return torch.stack([torch.randn(shape, generator=generator(seed, purpose, i, *position)) for i in images])
+    numbers = list(images)
+    found, own = torch.empty(len(numbers), *shape), torch.Generator()
+    for row, i in zip(found.unbind(), numbers, strict=True):  # one generator, seeded anew: as many of them cost a fifth more
+        row.normal_(generator=own.manual_seed(derive(seed, purpose, i, *position)))
+    return found
 
 
 def image_labels(seed: int, images: Iterable[int], num_classes: int, rule: str) -> Tensor:

@@ -2,6 +2,8 @@
 
 model = load_model(checkpoint.load_snapshot(path), device)
 for batch in generate(model, dataset, request, steps=1): ...
+
+Its parts, for whoever lets them overlap: `drawn` (noise, on a thread where that pays), `sampled`, `decoded`.
 """
 
 import contextlib
@@ -13,11 +15,13 @@ import torch
 from torch import Tensor
 
 import methods
-from bench import datasets, dit, rng
+from bench import datasets, dit, late, rng
 from bench.checkpoint import Snapshot
 from bench.config import RunConfig
+from bench.dist import moved
 from bench.errors import NotFinite
 from bench.precision import switched, view
+from bench.prefetch import Ahead, depth, page_locked
 from bench.step import build_net, load_method
 from bench.store import write_atomic
 
@@ -48,20 +52,37 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What chance decides of a batch, on the CPU."""
+
+    images: range  # their numbers
+    noise: Tensor  # (B, C, H, W)
+    label: Tensor  # (B,) int64
+    renoise: "Renoise"
+
+
+@dataclass(frozen=True)
+class Sampled:
+    images: range
+    x0: Tensor  # (B, C, H, W)
+    label: Tensor  # (B,) int64, on the CPU
+
+
+@dataclass(frozen=True)
 class Batch:
     index: Tensor  # (B,) int64, the images' numbers, on the CPU
     images: Tensor  # (B, C, H, W) uint8
-    label: Tensor  # (B,) int64, asked for
+    label: Tensor  # (B,) int64, asked for, on the CPU
 
 
 class Renoise:
-    """Further noises of the same images, made when they are asked for: item k is (B, C, H, W)."""
+    """Further noises of the same images, made when they are asked for: item k is (B, C, H, W), on the device."""
 
     def __init__(self, seed: int, images: range, shape: tuple[int, int, int], device: torch.device) -> None:
         self.seed, self.images, self.shape, self.device = seed, images, shape, device
 
     def __getitem__(self, k: int) -> Tensor:
-        return rng.image_noise(self.seed, "renoise", self.images, self.shape, k).to(self.device)
+        return moved(rng.image_noise(self.seed, "renoise", self.images, self.shape, k), self.device)
 
 
 def load_model(snapshot: Snapshot, device: torch.device) -> Model:
@@ -96,17 +117,37 @@ def generate(model: Model, dataset: datasets.Dataset, request: Request, steps: i
 
     Raises ValueError when the method can not sample in `steps` evaluations, NotFinite when an image is not finite.
     """
+    with drawn(model, request) as noises:
+        for given in noises:
+            yield decoded(dataset, sampled(model, given, steps))
+
+
+def drawn(model: Model, request: Request) -> Ahead[range, Drawn]:
+    """The noises of all batches of this part, in order."""
     own = range(request.part, request.samples, request.parts)
-    for start in range(0, len(own), request.batch):
-        images = own[start : start + request.batch]
-        noise = rng.image_noise(request.seed, "noise", images, model.shape).to(model.device)
-        label = rng.image_labels(request.seed, images, model.num_classes, request.label_rule).to(model.device)
+    batches = (own[start : start + request.batch] for start in range(0, len(own), request.batch))
+
+    def draw(images: range) -> Drawn:
+        noise = rng.image_noise(request.seed, "noise", images, model.shape)
+        label = rng.image_labels(request.seed, images, model.num_classes, request.label_rule)
         renoise = Renoise(request.seed, images, model.shape, model.device)
-        with working(model):
-            x0 = model.method.sample(view(model.net, model.config.train.precision), noise, label, steps, renoise)
-        if not bool(x0.isfinite().all()):  # as a pixel, what is not a number would be black
-            raise NotFinite(f"images {images[0]} to {images[-1]} at {steps} steps are not finite")
-        yield Batch(torch.tensor(images), dataset.to_uint8(x0), label)
+        return Drawn(images, page_locked(noise, model.device), page_locked(label, model.device), renoise)
+
+    return Ahead(draw, batches, depth(model.device), model.device)
+
+
+def sampled(model: Model, given: Drawn, steps: int) -> Sampled:
+    """Requires (`late.require`) that the images are finite: as a pixel, what is not a number would be black."""
+    noise, label = moved(given.noise, model.device), moved(given.label, model.device)
+    with working(model):
+        x0 = model.method.sample(view(model.net, model.config.train.precision), noise, label, steps, given.renoise)
+    first, last = given.images[0], given.images[-1]
+    late.require(x0.isfinite().all(), NotFinite(f"images {first} to {last} at {steps} steps are not finite"))
+    return Sampled(given.images, x0, given.label)
+
+
+def decoded(dataset: datasets.Dataset, made: Sampled) -> Batch:
+    return Batch(torch.tensor(made.images), dataset.to_uint8(made.x0), made.label)
 
 
 # Grids for people

@@ -7,6 +7,9 @@
 The same scores for any batches and any number of processes: everything is summed in float64 or put in the images' order.
 """
 
+from collections import deque
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -72,11 +75,14 @@ def check(wanted: tuple[str, ...], extractor: Extractor, n: int) -> None:
 
 # Streaming
 
+ON_THE_WAY = 2  # batches whose rows may still be coming from a GPU
+
 
 class Scorer:
     """Sums and, where a metric needs them, features and logits of the images of one process.
 
-    With Frechet distances alone the memory does not depend on the number of images.
+    With Frechet distances alone the memory does not depend on the number of images. Of images that lie on a GPU `update`
+    only launches the work; sums and rows are complete in `scores`.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class Scorer:
         }
         self.index: list[Tensor] = []
         self.kept: dict[str, list[Tensor]] = {name: [] for name in self.keeps}
+        self.coming: deque[dict[str, Callable[[], Tensor]]] = deque()  # of the last batches, in order
 
     def update(self, index: Tensor, images: Tensor, label: Tensor | None = None) -> None:
         """Add images uint8 (B, C, H, W) with their numbers (B,) in [0, n); numbers beyond are padding and dropped."""
@@ -115,13 +122,23 @@ class Scorer:
             self.spatial.update(found.spatial, group)
         self.index.append(index)
         rows_of = {"features": found.features, "logits": found.logits, "label": label, "places": found.spatial}
+        coming = {}
         for name, rows in rows_of.items():
             if self.keeps[name]:
                 assert rows is not None, f"{self.extractor.name} gives no {name}"
-                self.kept[name].append(rows.cpu())
+                coming[name] = dist.fetched(rows)
+        self.coming.append(coming)
+        self._keep(ON_THE_WAY)
+
+    def _keep(self, on_the_way: int) -> None:
+        """Take in the rows of all batches but the last ones."""
+        while len(self.coming) > on_the_way:
+            for name, rows in self.coming.popleft().items():
+                self.kept[name].append(rows())
 
     def scores(self) -> list[Score]:
         """Of the images of all processes; the same on each. A collective operation: every process calls it."""
+        self._keep(0)
         moments = dist.together(self.moments)
         assert moments.n == self.n, f"{moments.n} images, {self.n} were promised"
         spatial = dist.together(self.spatial) if self.spatial else None

@@ -1,4 +1,4 @@
-"""Training: one flat loop, the same for every method. Writes states, a snapshot and train.jsonl; never evaluates.
+"""Training: one flat loop, the same for every method. Writes states, snapshots and train.jsonl; never evaluates.
 
     snapshot = train(config, dataset, run, loop)      # the caller holds run.locked()
 
@@ -6,11 +6,12 @@ Goes on from the run's last state; on a CPU with as many threads, to the same bi
 processes each trains on its share of every batch, and the first one writes; another number of them may go on.
 """
 
+import functools
 import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -19,16 +20,18 @@ import torch
 from torch import Tensor
 
 import methods
-from bench import accord, checkpoint, datasets, dist, rng
+from bench import accord, checkpoint, datasets, dist, rng, snapshots
 from bench.config import Loop, RunConfig
 from bench.errors import BenchError, Interrupted
 from bench.meter import Meter
+from bench.prefetch import Ahead, depth, page_locked
 from bench.saving import Saver
 from bench.shares import Share
 from bench.step import Step, learning_rate, load_method
 from bench.store import RunDirectory, append_line
 
 Watch = Callable[[int, int], None]  # (images seen, images in all)
+Inputs = tuple[Tensor, Tensor, Any]  # images, labels, draws: of one batch
 
 
 def train(
@@ -45,29 +48,30 @@ def train(
     Raises Interrupted (the state was saved), RunFailed (non-finite loss, full disk; the last good state is kept), BenchError.
     """
     device = dist.start(loop.device)
-    method = load_method(config, dataset.num_classes)
     batch, total = config.train.batch, config.total_images(dataset.train_images)
-    step = Step.start(config, dataset, device, together=True, micro_batch=loop.micro_batch)
+    assert isinstance(loop.micro_batch, int), "bench.micro_batch settles it before"
+    step = Step.start(config, dataset, device, together=True, micro_batch=loop.micro_batch, recompute=loop.recompute)
     meter, votes = Meter(step.share, device), accord.Votes(2)
     images = resume(config, dataset, run, step, meter, say)
     if dist.rank() == 0:
         run.write_status("running", images=images, total=total)
+    make = functools.partial(inputs, config, dataset, load_method(config, dataset.num_classes), step.share, total=total)
     if config.train.compile and images < total:
-        verify(step, on_device(inputs(config, dataset, method, step.share, images, total), device), say)
+        verify(step, on_device(make(images), device), say)
     saved_at = time.monotonic()
-    with catch_signals() as stopping, Saver(run.state, config.digest, dataset.digest) as saver:
+    batches = upcoming(make, range(images, total, batch), device)
+    with catch_signals() as stopping, Saver(run.state, config.digest, dataset.digest) as saver, batches:
         while images < total:
-            given = on_device(inputs(config, dataset, method, step.share, images, total), device)
+            given = on_device(next(batches), device)
 
             out, gradient_norm = step(*given, images + batch)
 
             images += batch
             meter.add(out, gradient_norm)
             if images // loop.log_images > (images - batch) // loop.log_images or images >= total:
-                record = {"images": images, "epoch": images / dataset.train_images}
-                record |= meter.read(run, images) | {"learning_rate": learning_rate(config.train, images)}
-                if dist.rank() == 0:
-                    append_line(run.train_log, json.dumps(record))
+                log(config, dataset, run, meter, images)
+            if snapshots.due(images, batch, total, loop.snapshots):  # before the state: what is past is never missing
+                snapshots.write(config, dataset, run, step, meter, images)
             watch(images, total)
             if wish := dist.rank() == 0 and time.monotonic() - saved_at > loop.save_seconds:
                 saved_at = time.monotonic()
@@ -83,11 +87,19 @@ def train(
     return finish(config, dataset, run, step, meter, images)
 
 
-def verify(step: Step, given: tuple[Tensor, Tensor, Any], say: Callable[[str], None]) -> None:
+def verify(step: Step, given: Inputs, say: Callable[[str], None]) -> None:
     """Raises RunFailed, on every process, where the compiled loss of one is not the method's."""
     with accord.agreement():
         error = step.verify(*given)
     say(f"compiled; its loss agrees with the uncompiled one and finite differences to {error:.1e}")
+
+
+def log(config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, meter: Meter, images: int) -> None:
+    """A line of train.jsonl. Every process calls it; the first one writes."""
+    record = {"images": images, "epoch": images / dataset.train_images}
+    record |= meter.read(run, images) | {"learning_rate": learning_rate(config.train, images)}
+    if dist.rank() == 0:
+        append_line(run.train_log, json.dumps(record))
 
 
 def interrupted(run: RunDirectory, images: int, total: int) -> Interrupted:
@@ -96,7 +108,17 @@ def interrupted(run: RunDirectory, images: int, total: int) -> Interrupted:
     return Interrupted(f"{run.name} stopped at {images:,} of {total:,} images; the same command goes on from there")
 
 
-def on_device(given: tuple[Tensor, Tensor, Any], device: torch.device) -> tuple[Tensor, Tensor, Any]:
+def upcoming(make: Callable[[int], Inputs], positions: Iterable[int], device: torch.device) -> Ahead[int, Inputs]:
+    """The inputs after so many images, for each of `positions`: for a GPU made while it computes, in page-locked memory."""
+
+    def made(images: int) -> Inputs:
+        x0, label, draw = make(images)
+        return page_locked(x0, device), page_locked(label, device), methods.each(draw, lambda field: page_locked(field, device))
+
+    return Ahead(made, positions, depth(device), device)
+
+
+def on_device(given: Inputs, device: torch.device) -> Inputs:
     """Without waiting for a GPU: this process has to hear of another one's end even while its own GPU waits for that one."""
     x0, label, draw = given
     return dist.moved(x0, device), dist.moved(label, device), dist.to_device(draw, device)
@@ -104,7 +126,7 @@ def on_device(given: tuple[Tensor, Tensor, Any], device: torch.device) -> tuple[
 
 def inputs(
     config: RunConfig, dataset: datasets.Dataset, method: methods.Method, share: Share, images: int, total: int
-) -> tuple[Tensor, Tensor, Any]:
+) -> Inputs:
     """This process's images and labels of the batch after `images`, where the data lie, and its draws, on the CPU.
 
     The draws are those of the whole batch, cut: they follow from the position alone, not from the number of processes.
@@ -188,22 +210,14 @@ def finish(
     config: RunConfig, dataset: datasets.Dataset, run: RunDirectory, step: Step, meter: Meter, images: int
 ) -> checkpoint.Snapshot:
     """Write the final snapshot, then say so: a crash in between repeats the last stretch. The same on every process."""
-    snapshot = checkpoint.Snapshot(
-        images=images,
-        config=config.model_dump(mode="json"),
-        shape=dataset.shape,
-        num_classes=dataset.num_classes,
-        data_digest=dataset.digest,
-        weights=step.ema.state_dict(),
-    )
+    snapshot = snapshots.write(config, dataset, run, step, meter, images)
 
-    def write() -> None:
-        checkpoint.save_snapshot(run.snapshot(images), snapshot)
-        device, size = dist.device_label(meter.sums.device), dist.world_size()
-        run.write_status("finished", images=images, total=images, seconds=meter.total(), device=device, world_size=size)
+    def note() -> None:
+        cost = snapshots.read_cost(run, images) | {"micro_batch": step.micro_batch}
+        run.write_status("finished", images=images, total=images, **cost)
         run.log(f"finished at {images:,} images")
 
-    accord.first(write)
+    accord.first(note)
     return snapshot
 
 

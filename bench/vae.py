@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench import late
 from bench.datasets import quantise
 from bench.errors import BenchError, RunFailed
 from bench.float32 import exact_float32
@@ -85,9 +86,9 @@ class Vae:
         return x.to(self.device, PRECISIONS[self.precision])
 
     def _check(self, x: Tensor, what: str) -> None:
-        if not bool(x.isfinite().all()):
-            hint = "; fp16 overflows in some VAEs: use fp32 or bf16" if self.precision == "fp16" else ""
-            raise RunFailed(f"the VAE {self.name} made {what} that are not finite in {self.precision}{hint}")
+        hint = "; fp16 overflows in some VAEs: use fp32 or bf16" if self.precision == "fp16" else ""
+        error = RunFailed(f"the VAE {self.name} made {what} that are not finite in {self.precision}{hint}")
+        late.require(x.isfinite().all(), error)
 
 
 # Loading

@@ -1,25 +1,31 @@
 """What scoring costs, each as a ratio measured in this run: `python docs/evaluation_cost.py`. About ten minutes on two cores.
 
 Prints the Frechet term at 2,048 dimensions against scipy.linalg.sqrtm, the cost of in-stream scoring against the network's bare
-forward pass, and the memory of scoring few and many images. Random weights and features: the cost does not depend on them.
+forward pass, the memory of scoring few and many images, and generation and features alone against both together, on a GPU
+where there is one. Random weights and features: the cost does not depend on them.
 """
 
+import contextlib
 import io
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import scipy.linalg
 import torch
 from torch import Tensor
 
-from bench import metrics, scores
+from bench import config, datasets, dist, evaluate, extractors, metrics, overlap, references, sample, scores
 from bench.extractors import Outputs, inception
 from bench.metrics import Statistics
+from bench.protocol import Protocol
 from bench.references import Reference
+from bench.speed.clock import synchronise
+from bench.speed.work import fresh_model
 
 DIM = 2048
 
@@ -125,8 +131,60 @@ def memory(counts: tuple[int, ...] = (5_000, 50_000)) -> None:
         print(f"frechet_distance alone, {n:,} images: peak resident memory so far {peak:,.0f} MiB")
 
 
+@contextlib.contextmanager
+def other_way(device: torch.device) -> Iterator[None]:
+    """Within, what this device does not do by itself: on a GPU all one after the other, on a CPU noise on a thread."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(sample, "depth", return_value=0 if device.type == "cuda" else 2))
+        if device.type == "cuda":
+            stack.enter_context(mock.patch.object(overlap, "lanes", return_value=contextlib.nullcontext(overlap.InLine())))
+        yield
+
+
+def together(net: str = "T/2", rounds: int = 7, n: int = 1000, batch: int = 250) -> None:
+    """Digits in one step, their features by the digits' extractor; each round takes every way once."""
+    device, digits = dist.pick_device("auto"), datasets.load("digits")
+    run = config.load(config.SHIPPED, {"run": {"methods": ("soflow",), "net": net}}).runs()[0]
+    model, extractor = fresh_model(run, digits, device), extractors.load("digits", digits.shape, str(device))
+    real = extractors.outputs(extractor, digits.to_uint8(digits.images(torch.arange(500))[0])).features.cpu()
+    reference = references.Reference("digits", "", 500, metrics.statistics(real))
+    judge = evaluate.Judge(extractor, reference, Protocol("cost", {}), ("frechet_distance",))
+    settings = config.Eval(samples=n, batch=batch)
+    made = list(sample.generate(model, digits, sample.Request(samples=n, batch=batch), 1))
+
+    def features() -> None:
+        scorer = judge.scorer(n)
+        for part in made:
+            scorer.update(part.index, part.images, part.label)
+        synchronise(device)
+
+    def both() -> None:
+        evaluate.score(model, digits, [judge], settings, 1, 0)
+
+    def both_the_other_way() -> None:
+        with other_way(device):
+            both()
+
+    other = "both, nothing overlaps" if device.type == "cuda" else "both, noise on a thread"
+    ways = {
+        "generation": lambda: evaluate.score(model, digits, [], settings, 1, 0),
+        "features": features,
+        "both": both,
+        other: both_the_other_way,
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):  # the first warms up
+        for name, work in ways.items():
+            times[name].append(seconds(work))
+    print(f"{n:,} digits in one step of {net}, {dist.device_label(device)}: median of {rounds} alternating rounds, to both")
+    for name, found in times.items():
+        ratio = statistics.median(a / b for a, b in zip(found[1:], times["both"][1:], strict=True))
+        print(f"  {name:24} {1e3 * statistics.median(found[1:]) / n:8.4f} ms an image  {ratio:5.2f}")
+
+
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, scipy {scipy.__version__}")
     memory()
     in_stream()
+    together()
     frechet()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bench import latents, rng
+from bench.dist import moved
 from bench.errors import BenchError
 from bench.vae import PRECISIONS, Vae, cached
 
@@ -67,11 +68,11 @@ class Dataset:
         versions = len(self._manifest.plan.versions)
         version = torch.tensor([rng.derive(seed, "flip", i) % versions for i in positions.tolist()], dtype=torch.int64)
         moments = self._moments.read(index, version)
-        noise = rng.image_noise(seed, "posterior", positions.tolist(), self.shape).to(moments.device)
+        noise = moved(rng.image_noise(seed, "posterior", positions.tolist(), self.shape), moments.device)
         return (moments[:, 0] + moments[:, 1] * noise) * self._manifest.plan.scale, self._label(index, moments)
 
     def _label(self, index: Tensor, moments: Tensor) -> Tensor:
-        return self._labels[index].to(moments.device)
+        return moved(self._labels[index], moments.device)
 
     def place(self, device: torch.device) -> str:
         """On the GPU where they take at most half of its free memory; images come on that device from then on."""

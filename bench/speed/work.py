@@ -1,5 +1,6 @@
 """What is timed: a step of training as the loop takes it, sampling, decoding. Each is a call without arguments."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,22 +11,23 @@ from bench import datasets, rng, sample
 from bench.config import RunConfig
 from bench.precision import view
 from bench.step import Step, build_net, load_method
-from bench.train import inputs, on_device
+from bench.train import inputs, on_device, upcoming
 
 
 def training_step(
-    config: RunConfig, dataset: datasets.Dataset, device: torch.device, micro_batch: int = 0
+    config: RunConfig, dataset: datasets.Dataset, device: torch.device, micro_batch: int = 0, recompute: bool = False
 ) -> Callable[[], Any]:
-    """One step of training as the loop takes it, draws and data included, on a network of its own."""
-    step = Step.start(config, dataset, device, micro_batch=micro_batch)
+    """One step of training as the loop takes it, draws and data included (for a GPU made ahead), on a network of its own."""
+    step = Step.start(config, dataset, device, micro_batch=micro_batch, recompute=recompute)
     method = load_method(config, dataset.num_classes)
     batch, seen = config.train.batch, 0
+    positions = itertools.count(0, batch)
+    batches = upcoming(lambda images: inputs(config, dataset, method, step.share, images, 2 * images + 1), positions, device)
 
     def work() -> Tensor:
         nonlocal seen
-        given = inputs(config, dataset, method, step.share, seen, 2 * seen + 1)
         seen += batch
-        _, norm = step(*on_device(given, device), seen)
+        _, norm = step(*on_device(next(batches), device), seen)
         return norm
 
     return work
