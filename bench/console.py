@@ -10,7 +10,7 @@ from rich.markup import escape
 from bench.config import ASIDE, RunConfig, Suite
 from bench.errors import EXIT_FAILED, EXIT_USAGE, BenchError, NotFinite, RunFailed, unknown
 from bench.progress import board, duration, err
-from bench.show import out, print_table, show_tables
+from bench.show import out, show_tables
 from bench.store import Root
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def check(configs: list[RunConfig], suite: Suite, root: Path | None) -> Any:
         check_net(config, dataset.shape)
         precision.check(config.train, dist.start(suite.loop.device))
         rows = load_method(config, dataset.num_classes).velocity_rows
-        share_of(config.train.batch, rows, dist.rank(), dist.world_size(), suite.loop.micro_batch)
+        share_of(config.train.batch, rows, dist.rank(), dist.world_size(), suite.loop.settled_micro_batch)
     if root is not None:
         for extractor in pipeline.load_extractors(suite, dataset):
             references.check(suite.eval.reference, dataset, extractor, Root(root).references)
@@ -155,9 +155,10 @@ def find_config(root: Root, name: str) -> RunConfig:
     names = [run.name for run in root.run_directories()]
     if name not in names:
         raise unknown("run", name, names or ["(there are none)"], "`bench list runs` shows them; --root says where to look.")
-    snapshot = root.run(name).newest_snapshot()
-    if snapshot is None:
-        raise BenchError(f"{name} has no snapshot yet", "a finished run", "Train it first: the same `bench run` goes on.")
+    run = root.run(name)
+    snapshot = run.newest_snapshot()
+    if snapshot is None or run.read_status()["state"] != "finished":  # one on the way is not what was asked for
+        raise BenchError(f"{name} has no final snapshot yet", "a finished run", "Train it first: the same `bench run` goes on.")
     return RunConfig.model_validate(checkpoint.load_snapshot(snapshot).config)
 
 
@@ -220,31 +221,6 @@ def found_again(config: RunConfig, suite: Suite) -> dict[str, Any]:
     """The options of a run's data set, and where the settings of today say that it lies and how it is decoded."""
     given = suite.datasets.get(config.dataset, {})
     return config.dataset_options | {option: given[option] for option in ASIDE if given.get(option)}
-
-
-def show_speed(suite: Suite, *, dry_run: bool) -> None:
-    """Measure each method once and print the table."""
-    import dataclasses
-
-    import pandas as pd
-
-    from bench import dist
-    from bench.speed import run_rows
-    from reports import tables
-
-    dist.require_one_process("bench speed")
-    configs = suite.runs()
-    dist.pick_device(suite.loop.device)
-    dataset = check(configs, suite, None)
-    if dry_run:
-        announce_dry(configs, dataset)
-        return
-    found = []
-    for config in configs:
-        err.print(f"measuring {config.method}")
-        found += run_rows.measure_apart(config, suite, config.total_images(dataset.train_images))
-    for table in tables.cost(pd.DataFrame([dataclasses.asdict(row) for row in found])):
-        print_table(table)
 
 
 def write_grid(root: Path, name: str, path: Path | None, suite: Suite, *, steps: int, seed: int, rows: int) -> Path:

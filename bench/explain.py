@@ -57,6 +57,8 @@ def find(rows: Sequence[Row], name: str) -> Row:
     if colon:
         wanted = rest.split(":")
         found = [row for row in rows if row.run == run and place(row)[: len(wanted)] == wanted]
+        last = max((row.images for row in found), default=0)
+        found = [row for row in found if row.images == last]  # as the tables; rows of an earlier snapshot go by their ids
     ids = {row_id(row): row for row in found}
     if len(ids) == 1:
         return found[-1]

@@ -5,104 +5,17 @@ for config in suite.runs():
 """
 
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-
-from bench import accord, checkpoint, datasets, dist, evaluate, extractors, provenance, rows, sample, train
-from bench.config import RunConfig, Suite, load
-from bench.errors import BenchError, NotFinite, RunFailed
+from bench import accord, checkpoint, datasets, dist, measuring, micro_batch, provenance, rows, snapshots, train
+from bench.config import load
+from bench.errors import BenchError, RunFailed
+from bench.job import Hooks, Job, Stages, load_dataset, load_extractors
 from bench.memory import out_of_memory
-from bench.protocol import Protocol
-from bench.speed import run_rows
-from bench.store import Root, RunDirectory, read_json, write_atomic
+from bench.store import RunDirectory, write_atomic
 
-
-def ignore(*_: Any) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Where progress is told: `say` a line, `watch` a stage's name with units done and in all."""
-
-    say: Callable[[str], None] = ignore
-    watch: Callable[[str, int, int], None] = ignore
-    started_by: str = "bench"  # the command line as it was typed
-
-
-@dataclass(frozen=True)
-class Stages:
-    """Which parts of a run are wanted."""
-
-    train: bool = True
-    evaluate: bool = True
-    speed: bool = True
-    again: bool = False  # measure again what has rows already
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One run and all that its stages share."""
-
-    config: RunConfig
-    suite: Suite
-    root: Root
-    dataset: datasets.Dataset
-    hooks: Hooks = field(default_factory=Hooks)
-
-    @property
-    def run(self) -> RunDirectory:
-        return self.root.run(self.config.name)
-
-    @property
-    def device(self) -> torch.device:
-        return dist.start(self.suite.loop.device)
-
-    def stamp(self, images: int) -> dict[str, Any]:
-        return provenance.stamp(self.config, images, dist.device_label(self.device))
-
-    def write_rows(self, found: list[rows.Row], forget: str, protocols: Sequence[Protocol] = ()) -> None:
-        """Store rows with the run's provenance, and with the conditions and circumstances of this measurement."""
-        description = read_json(self.run.provenance)
-        if protocols:
-            circumstances = provenance.measurement(
-                self.config, self.suite, device=dist.device_label(self.device), started_by=self.hooks.started_by
-            )
-            description["protocols"] = {protocol.id: protocol.conditions for protocol in protocols}
-            description["measurements"] = {protocol.id: circumstances for protocol in protocols}
-        rows.write(self.root.result_file(self.run.name), found, description, forget)
-
-    def has_rows(self, protocol: Protocol, images: int, metric: str, sample_seeds: Sequence[int] | None) -> bool:
-        """Whether the metric was measured at every number of steps and sampling seed that is wanted."""
-        path = self.root.result_file(self.run.name)
-        if not path.is_file():
-            return False
-        frame, _ = rows.read_file(path)
-        frame = frame[(frame["protocol"] == protocol.id) & (frame["metric"] == metric) & (frame["images"] == images)]
-        frame = frame[(frame["status"] != "failed") & frame["steps"].notna()]
-        steps = evaluate.step_counts(self.config.method, self.suite.eval)
-        if sample_seeds is None:
-            return set(steps) <= set(frame["steps"].astype(int))
-        found = set(zip(frame["steps"].astype(int), frame["sample_seed"].fillna(-1).astype(int), strict=True))
-        return set(itertools.product(steps, sample_seeds)) <= found
-
-
-def load_dataset(suite: Suite) -> datasets.Dataset:
-    return datasets.load(suite.run.dataset, **suite.datasets.get(suite.run.dataset, {}))
-
-
-def load_extractors(suite: Suite, dataset: datasets.Dataset) -> list[extractors.Extractor]:
-    """The extractors of [eval], each with its options. Raises BenchError for what does not fit the data set's images."""
-    shape = datasets.pixel_shape(dataset)
-    device = str(dist.pick_device(suite.loop.device))
-    names = dict.fromkeys(dataset.extractor if name == "auto" else name for name in suite.eval.extractor)
-    return [extractors.load(name, shape, device, **suite.extractors.get(name, {})) for name in names]
-
+__all__ = ["Hooks", "Job", "Stages", "load_dataset", "load_extractors", "run_one"]
 
 # One run
 
@@ -125,18 +38,28 @@ def run_one(job: Job, stages: Stages) -> RunDirectory:
             with failures(job, "training"):
                 accord.first(lambda: provenance.note_session(job.run, dist.device_label(job.device)))
                 watch = functools.partial(job.hooks.watch, "training")
-                snapshot = train.train(job.config, job.dataset, job.run, job.suite.loop, watch=watch, say=job.hooks.say)
+                loop = micro_batch.settled(job.config, job.dataset, job.suite.loop, job.device, job.tell)
+                snapshot = train.train(job.config, job.dataset, job.run, loop, watch=watch, say=job.hooks.say)
             accord.first(lambda: forget_failure(job))
         else:
             how = "was imported" if job.config.origin else "is trained already"
             job.hooks.say(f"{job.run.name} {how} ({snapshot.images:,} images)")
+            say_what_lacks(job, snapshot.images)
         if stages.evaluate:
             with failures(job, "evaluation"):
-                evaluate_run(job, snapshot, stages.again)
+                measuring.evaluate_all(job, snapshot, stages.again)
         if stages.speed:
             with failures(job, "speed"):
-                accord.first(lambda: measure_run(job, stages.again))
+                accord.first(lambda: measuring.measure_run(job, stages.again))
     return job.run
+
+
+def say_what_lacks(job: Job, total: int) -> None:
+    """A finished training is not done again for snapshots that nobody asked for then."""
+    there, wanted = len(snapshots.images_seen(job.run)), min(job.suite.loop.snapshots, total // job.config.train.batch)
+    if there < wanted and not job.config.origin:
+        how = f"only a new training makes the others: delete {job.run.path}, or use another --root"
+        job.hooks.say(f"{job.run.name} has {there} of {wanted} snapshots; {how}")
 
 
 def forget_failure(job: Job) -> None:
@@ -214,7 +137,7 @@ def failures(job: Job, stage: str) -> Iterator[None]:
     except RunFailed as error:
         if dist.rank() == 0:
             with train.catch_signals():  # where another process has ended, the launcher is about to stop this one
-                note_failure(job, stage, str(error))
+                note_failure(job, stage, accord.told_by_others(error) or str(error))
         raise
 
 
@@ -227,64 +150,3 @@ def note_failure(job: Job, stage: str, reason: str) -> None:
     job.run.log(f"{stage} failed: {reason}")
     row = rows.Row(**job.stamp(images), metric=stage, value=None, protocol=stage, seconds=0.0, status="failed", reason=reason)
     job.write_rows([row], forget=stage)
-
-
-# Stages after training
-
-
-def evaluate_run(job: Job, snapshot: checkpoint.Snapshot, again: bool) -> None:
-    """Score the snapshot under every protocol, write the rows and the sample grids."""
-    settings = job.suite.eval
-    with accord.agreement():
-        found = load_extractors(job.suite, job.dataset)
-    judges = evaluate.make_judges(job.dataset, found, settings, job.root.references, job.config.weights)
-    if not again:
-        missing = accord.first(lambda: [not scored_already(job, judge, snapshot.images) for judge in judges])
-        judges = list(itertools.compress(judges, missing))
-    if not judges:
-        return
-    for remark in dict.fromkeys(remark for judge in judges for remark in judge.remarks):
-        job.hooks.say(remark)
-    model = sample.load_model(snapshot, job.device)
-    found_rows = evaluate.evaluate(
-        model, job.dataset, judges, settings,
-        watch=lambda what, done, total: job.hooks.watch(f"sampling, {what}", done, total),
-    )  # fmt: skip
-
-    def write() -> None:
-        job.write_rows(found_rows, "evaluation", [judge.protocol for judge in judges])
-        for steps in sorted({row.steps for row in found_rows if row.steps and row.status == "ok"}):
-            sample.save_grid(job.run.samples / f"steps-{steps}.png", model, job.dataset, steps=steps)
-
-    accord.first(write)
-    if broken := [row for row in found_rows if row.status == "failed"]:
-        raise NotFinite(broken[0].reason)
-
-
-def scored_already(job: Job, judge: evaluate.Judge, images: int) -> bool:
-    seeds = evaluate.sample_seeds(job.suite.eval)
-    if not all(job.has_rows(judge.protocol, images, metric, seeds) for metric in judge.metrics):
-        return False
-    job.hooks.say(f"{job.run.name} is scored already under {judge.protocol.id}")
-    return True
-
-
-def measure_run(job: Job, again: bool) -> None:
-    """Measure the cost, write the rows; the training time is the one that training noted."""
-    protocol = run_rows.make_protocol(job.config, job.suite.speed, job.device, job.suite.loop.micro_batch)
-    status = job.run.read_status()
-    if not again and job.has_rows(protocol, status["images"], "latency_ms", None):
-        job.hooks.say(f"{job.run.name} is timed already under {protocol.id}")
-        return
-    job.hooks.say(f"{job.run.name}: measuring throughput, latency and memory")
-    torch.cuda.empty_cache()  # what this process keeps for later the measuring one would lack; without a GPU, nothing
-    found = run_rows.measure_apart(job.config, job.suite, status["images"])
-    # Trained on another device than this one: its time is no part of this device's protocol.
-    device, seconds = status.get("device", ""), status.get("seconds")
-    if seconds is not None:
-        where = protocol.id if device == dist.device_label(job.device) else "training-time"
-        if (processes := status.get("world_size", 1)) > 1:  # the protocol's measurements are of one
-            where = f"training-time-{processes}-processes"
-        stamp = job.stamp(status["images"]) | {"device": device, "protocol": where, "world_size": processes}
-        found.append(rows.Row(**stamp, metric="train_seconds", value=seconds, unit="s", better="min", seconds=seconds))
-    job.write_rows(found, "speed", [protocol])

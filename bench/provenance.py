@@ -89,6 +89,8 @@ def command(config: RunConfig, suite: Suite) -> str:
                     words += ["--set", f"{table}.{key}{name and '.' + name}={json.dumps(leaf, ensure_ascii=False)}"]
     if config.origin:
         return shlex.join(words)
+    if suite.loop.snapshots != usual.loop.snapshots:  # no result depends on it, but which there are
+        words += ["--set", f"loop.snapshots={suite.loop.snapshots}"]
     return shlex.join([*words, "--expect", config.name])  # refused where other defaults would make it another run
 
 

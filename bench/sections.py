@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(gt=0, lt=2**53)]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
@@ -13,6 +14,13 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isi
 def joined(value: object) -> object:
     """["T/2", "B/4"] -> "T/2,B/4", the form of the command line."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def rows_or_auto(value: object) -> object:
+    """A number of rows, or "auto"."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise PydanticCustomError("micro_batch", "a whole number of rows, 0 for all of them, or 'auto'")
 
 
 Joined = Annotated[str, BeforeValidator(joined)]
@@ -48,7 +56,14 @@ class Loop(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     save_seconds: Annotated[float, Field(gt=0)] = 60.0
     log_images: Count = 12_800
-    micro_batch: Annotated[int, Field(ge=0)] = 0
+    micro_batch: Annotated[int | Literal["auto"], BeforeValidator(rows_or_auto)] = 0
+    recompute: bool = False  # blocks, in the backward pass
+    snapshots: Count = 1
+
+    @property
+    def settled_micro_batch(self) -> int:
+        """As a number; 0 for "auto", as long as nobody chose: what a batch can be shared out for at all."""
+        return self.micro_batch if isinstance(self.micro_batch, int) else 0
 
 
 class Eval(Section):

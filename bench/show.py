@@ -150,9 +150,8 @@ def cell_width(table: "Table", i: int) -> int:
 
 
 def show_list(root: Path, what: str) -> None:
-    import methods
-    from bench import datasets, extractors
-    from bench.dit import PATCHES, SIZES
+    from bench.nets import PATCHES, SIZES
+    from bench.options import files_of
 
     kinds = ("methods", "datasets", "nets", "extractors", "runs")
     if what not in (*kinds, "rows", "all"):
@@ -161,11 +160,11 @@ def show_list(root: Path, what: str) -> None:
         if what == "all":
             out.print(f"[bold]{kind}[/bold]")
         if kind == "methods":
-            lines = methods.names()
+            lines = files_of("methods")
         elif kind == "datasets":
-            lines = datasets.names()
+            lines = files_of("bench/datasets")
         elif kind == "extractors":
-            lines = extractors.names()
+            lines = files_of("bench/extractors")
         elif kind == "nets":
             sizes = [f"{k}/p: {s.depth} blocks of width {s.width}, {s.heads} heads" for k, s in SIZES.items()]
             lines = [*sizes, f"patch p: {', '.join(map(str, PATCHES))}"]
@@ -193,14 +192,19 @@ def describe_rows(root: Path) -> list[str]:
     from reports.lines import records
 
     frame, _ = read(Root(root).results)
-    return [describe_row(row) for row in records(frame)] or ["(none yet)"]
+    found = records(frame)
+    last: dict[str, int] = {}
+    for row in found:
+        last[row.run] = max(row.images, last.get(row.run, 0))
+    return [describe_row(row, last[row.run]) for row in found] or ["(none yet)"]
 
 
-def describe_row(row: "Row") -> str:
-    """Id, run, metric, steps, sampling seed, value or why there is none, protocol."""
+def describe_row(row: "Row", last: int | None = None) -> str:
+    """Id, run, metric, steps, sampling seed, images seen unless they are the run's `last`, value or why none, protocol."""
     from bench.rows import row_id
 
     value = f"{row.value:.6g}{f' {row.unit}' if row.unit else ''}" if row.value is not None else f"{row.status}, {row.reason}"
     at = f" at {row.steps} step{'s' * (row.steps > 1)}" if row.steps else ""
     seed = f", sampling seed {row.sample_seed}" if row.sample_seed is not None else ""
-    return f"{row_id(row)}  {row.run}: {row.metric}{at}{seed}: {value}  [{row.protocol}]"
+    after = f" after {row.images:,} images" if row.images != last else ""
+    return f"{row_id(row)}  {row.run}: {row.metric}{at}{seed}{after}: {value}  [{row.protocol}]"

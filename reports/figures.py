@@ -5,13 +5,16 @@ for chart in quality_charts(table, looks): page += chart.svg
 """
 
 import hashlib
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from reports.curves import GB, Curve, Panel, Point
 from reports.looks import FLOOR_DASH, Looks, draw_points, legend_of
+from reports.numbers import unit_and_divisor
 from reports.svg import INK, figure, log_y, plain_numbers, steps_axis, to_svg
 from reports.table import IMAGES, SAMPLING, TRAINING, Cell, Line, Table
 
@@ -178,6 +181,49 @@ def quality_against_time(quality: Table, cost: Table, looks: Looks) -> Chart | N
         bars = bars_text([line.cells[indices[0]] for line in lines])
         caption = f"{cost.title}. {bars}Lower left is better: closer to the data after less time."
         return _chart(made, _identity("time", cost, quality), title, caption)
+
+
+# Cost curves
+
+
+def curve_charts(panel: Panel, looks: Looks) -> list[Chart]:
+    """The score at the fewest steps against images seen, hours and peak memory of training: a line a method, a mark a snapshot.
+
+    Without snapshots on the way there is no curve, and the memory alone is drawn; what no row knows is left out.
+    """
+    curves = [curve for curve in panel.at(panel.columns[0].steps) if curve.points]
+    last = [(curve, [(statistics.fmean(curve.memory) / GB, curve.points[-1])]) for curve in curves if curve.memory]
+    found = [("peak memory of training (GB)", last)]
+    if any(len(curve.points) > 1 for curve in curves):
+        unit, divisor = unit_and_divisor("", max(point.images for curve in curves for point in curve.points))
+        images = [(curve, [(point.images / divisor, point) for point in curve.points]) for curve in curves]
+        hours = [(curve, [(statistics.fmean(p.hours), p) for p in curve.points if p.hours]) for curve in curves]
+        seen = f"images seen ({unit})" if unit else "images seen"
+        found = [(seen, images), (f"{panel.unit} of training", [(c, points) for c, points in hours if points]), *found]
+    return [_cost_chart(panel, axis, drawn, looks) for axis, drawn in found if drawn]
+
+
+def _cost_chart(panel: Panel, axis: str, drawn: Sequence[tuple[Curve, list[tuple[float, Point]]]], looks: Looks) -> Chart:
+    column = panel.columns[0]
+    cells = [point.cell for _, points in drawn for _, point in points]
+    logarithmic = column.metric == "frechet_distance" and all((cell.mean or 0.0) > 0 for cell in cells)
+    with figure() as (made, axes):
+        for curve, points in drawn:
+            own = [point.cell for _, point in points]
+            ys, bars = [(cell.mean or 0.0) / column.divisor for cell in own], _bars(own, logarithmic, column.divisor)
+            xs = [x for x, _ in points]
+            draw_points(axes, xs, ys, looks[curve.line], xerr=None, yerr=bars, joined=len(points) > 1)
+        axes.margins(x=0.1, y=0.15)
+        axes.set_xlabel(f"{axis} ↓")
+        axes.set_ylabel(", ".join(filter(None, [column.metric_text, column.steps_text])))
+        plain_numbers(axes, "x")
+        log_y(axes) if logarithmic else plain_numbers(axes, "y")
+        legend_of(axes, [curve.line for curve, _ in drawn], looks, lines=any(len(points) > 1 for _, points in drawn))
+        title = f"{_capital(column.head)} against {axis.partition(' (')[0]}"
+        identity = f"{axis.split()[0]}-curve {(panel.dataset, panel.net, panel.protocol, panel.device, axis)!r}"
+        return _chart(
+            made, identity, title, f"{panel.title}. {bars_text(cells)}A mark is a snapshot; the last ends the training."
+        )
 
 
 def _valued(table: Table, metric: str) -> list[tuple[Line, Cell]]:

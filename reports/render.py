@@ -15,8 +15,10 @@ from markupsafe import Markup
 from bench import rows as result_rows
 from bench.errors import BenchError
 from bench.store import Root, RunDirectory, write_atomic
+from reports.budget import budgets
 from reports.cells import facts, spread_texts
-from reports.figures import Chart, loss_charts, quality_against_time, quality_charts, throughput_chart
+from reports.curves import panels
+from reports.figures import Chart, curve_charts, loss_charts, quality_against_time, quality_charts, throughput_chart
 from reports.headline import cost_sentences, quality_sentences
 from reports.lines import Descriptions, current, records
 from reports.looks import Looks, looks_of
@@ -42,7 +44,9 @@ def render(root: Root, out: Path) -> Path:
     rows = current(records(frame))
     qualities, costs = quality(frame, descriptions), cost(frame, descriptions)
     runs = entries(rows, descriptions, directories)
-    looks = looks_of([(line.name, line.method) for table in (*qualities, *costs) for line in table.lines])
+    panes = panels(frame, descriptions)
+    named = [(line.name, line.method) for table in (*qualities, *costs) for line in table.lines]
+    looks = looks_of([*named, *((curve.line, curve.method) for pane in panes for curve in pane.curves)])
     page = out / "index.html"
     context = {
         "qualities": qualities,
@@ -53,6 +57,7 @@ def render(root: Root, out: Path) -> Path:
         "quality_charts": [chart for table in qualities for chart in quality_charts(table, looks)],
         "loss_charts": _losses(qualities, directories, looks),
         "cost_charts": _cost_charts(qualities, costs, looks),
+        "budgets": [(pane, curve_charts(pane, looks), budgets(pane)) for pane in panes],
         "galleries": galleries(qualities, directories, {entry.run: entry.command for entry in runs}),
         "logless": [entry for entry in runs if entry.run not in directories or not directories[entry.run].train_log.is_file()],
         "runs": runs,

@@ -71,7 +71,7 @@ def quality(frame: pd.DataFrame, descriptions: Descriptions | None = None) -> li
     tables = []
     for keys, group in _groups(rows, QUALITY, ["dataset", "net", "epochs", "protocol"]):
         floor, halves = floors.get((keys["dataset"], keys["protocol"]), (None, None))
-        conditions = _conditions(keys["protocol"], descriptions or {})
+        conditions = conditions_of(keys["protocol"], descriptions or {})
         n = max((row.n for row in _of(group, QUALITY) if row.n is not None), default=None)
         table = _table("quality", keys, group, quality_heads(conditions, n), descriptions or {}, ["precision"])
         of = f" (halves of {halves:,} images)" if halves else ""
@@ -125,10 +125,10 @@ def _memory(protocol: str, descriptions: Descriptions) -> str:
         "resident": "Memory: resident, of the whole process; added: what training put on top of it. ",
         "device": "Memory: on the device, as torch allocated it. ",
     }
-    return texts.get(_conditions(protocol, descriptions).get("memory", ""), "")
+    return texts.get(conditions_of(protocol, descriptions).get("memory", ""), "")
 
 
-def _conditions(protocol: str, descriptions: Descriptions) -> Mapping[str, Any]:
+def conditions_of(protocol: str, descriptions: Descriptions) -> Mapping[str, Any]:
     """What the protocol's id stands for; empty where no run recorded it."""
     for description in descriptions.values():
         recorded = description.get("protocols")
@@ -190,7 +190,7 @@ def _table(
     table = Table(
         kind, title, "", keys, tuple(columns), ranked(lines, columns, pairs), tuple(failures), comparisons=pairs
     )  # fmt: skip
-    names = [_not_fid(_conditions(keys["protocol"], descriptions))] if kind == "quality" else []
+    names = [_not_fid(conditions_of(keys["protocol"], descriptions))] if kind == "quality" else []
     parts = [
         f"Protocol {keys['protocol']}.",
         *filter(None, names),
