@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench import cli_cluster, cli_data, cli_scores, cli_setup
+from bench import cli_budget, cli_cluster, cli_data, cli_scores, cli_setup, cli_speed
 from bench.guard import guarded, leave, typed
 from bench.options import (
     Again,
@@ -154,22 +154,6 @@ def evaluate(
     leave(console.revisit(load, root, runs or [], stages, dry_run=dry_run, started_by=typed()))
 
 
-@app.command(epilog="Example: bench speed soflow meanflow --net T/2")
-@guarded
-def speed(
-    methods: Methods = None, dataset: Dataset = None, net: Net = None, batch: Batch = None, device: Device = None,
-    steps: Steps = None, settings: Set = None, config: Config = None, dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Measure throughput, latency, memory and operations; nothing is trained or stored."""
-    from bench import console
-
-    suite = load_suite(
-        methods, config, settings, run={"dataset": dataset, "net": net}, train={"batch": batch}, loop={"device": device},
-        eval={"steps": numbers(steps)},
-    )  # fmt: skip
-    console.show_speed(suite, dry_run=dry_run)
-
-
 @app.command(epilog="Example: bench sample digits-soflow-T-2-s0-1a2b3c4d --steps 1 --out digits.png")
 @guarded
 def sample(
@@ -247,9 +231,11 @@ def show_config(
             typer.echo(f"# {run_config.name}\n{run_config.as_toml(suite)}")
 
 
+app.add_typer(cli_speed.app)
 app.add_typer(cli_setup.app)
 app.add_typer(cli_cluster.app)
 app.add_typer(cli_scores.app)
+app.add_typer(cli_budget.app)
 app.add_typer(cli_data.app)
 
 

@@ -58,11 +58,11 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be don
 Again = Annotated[bool, typer.Option("--again", help="Measure again what is measured already.")]
 
 
-def numbers(text: str | None) -> list[int] | None:
+def numbers(text: str | None, option: str = "--steps") -> list[int] | None:
     """ "1,2,4" -> [1, 2, 4]."""
     if text is None:
         return None
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise BenchError(f"--steps {text}", "whole numbers with commas", "For example: --steps 1,2,4") from None
+        raise BenchError(f"{option} {text}", "whole numbers with commas", f"For example: {option} 1,2,4") from None

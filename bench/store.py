@@ -133,6 +133,11 @@ class Root:
         return self.path / "site"
 
     @property
+    def speed(self) -> Path:
+        """What `bench speed` measured, a folder a device (bench.speed.results)."""
+        return self.path / "speed"
+
+    @property
     def jobs(self) -> Path:
         """What was submitted with `bench run --launcher`, a folder a run (bench.cluster)."""
         return self.path / "jobs"

@@ -70,7 +70,7 @@ PLANTS: dict[str, tuple[tuple[str, ...], list[tuple[str, str, str]]]] = {
     "half the images: the first 899 only": (
         TWO, [(DATA, "else dataset.images(index)", "else dataset.images(index // 2)")]),
     "half the images: training stops half-way": (
-        TWO, [("bench/train.py", "(dataset.train_images)\n    step", "(dataset.train_images) // 2\n    step")]),
+        TWO, [("bench/train.py", "(dataset.train_images)\n    assert", "(dataset.train_images) // 2\n    assert")]),
     "quantiser half a level low": (ALL, [(DATA, "{QUANTISER: 128.0,", "{QUANTISER: 127.5,")]),
     "stale snapshot, of half the training": (TWO, stale("1 // 2")),
     # More of the kind

@@ -23,14 +23,17 @@ LAYERS = {
     "protocol": set(),
     "scores": {"dist", "errors", "estimates", "extractors", "metrics", "references"},
     "rng": set(),
-    "dit": set(),
+    "linear": set(),
+    "nets": set(),
+    "dit": {"linear", "nets"},
 }
 NO_TORCH = (
-    "cli", "cli_cluster", "cli_data", "cli_scores", "cli_setup", "cluster", "cluster_job", "cluster_queue",
+    "cli", "cli_budget", "cli_cluster", "cli_data", "cli_scores", "cli_setup", "cli_speed", "cluster", "cluster_job",
+    "cluster_queue",
     "cluster_submit", "errors", "gate.forms", "guard", "intervals", "options", "progress", "provenance", "rows",
-    "sections", "store", "weights",
+    "sections", "speed.request", "speed.results", "store", "weights",
 )  # fmt: skip
-NO_TORCH = (*(f"bench.{name}" for name in NO_TORCH), "reports.render", "reports.tables")
+NO_TORCH = (*(f"bench.{name}" for name in NO_TORCH), "reports.budget", "reports.render", "reports.speed", "reports.tables")
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -60,7 +63,7 @@ def test_methods_import_torch_and_each_other_at_most(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in FILES if "reports" in p.parts], ids=name_of)
 def test_reports_import_no_torch_and_no_torch_part_of_bench(path: Path) -> None:
-    allowed = ("bench.errors", "bench.store", "bench.rows", "bench.provenance", "bench.intervals")
+    allowed = ("bench.errors", "bench.store", "bench.rows", "bench.provenance", "bench.intervals", "bench.speed.results")
     for name in imports(path):
         assert name.split(".")[0] not in ("torch", "methods", "torchvision"), name
         assert not name.startswith("bench.") or name.startswith(allowed), name
@@ -85,12 +88,15 @@ def test_one_room_for_each_thing(path: Path) -> None:
     text, found = path.read_text(), imports(path)
     if name_of(path) not in ("bench/config.py", "reports/published.py"):
         assert "tomllib" not in found, "only config reads settings; published.py reads the claims beside it"
-    cli = ("bench/cli.py", "bench/cli_cluster.py", "bench/cli_data.py", "bench/cli_scores.py", "bench/cli_setup.py")
+    cli = (
+        "bench/cli.py", "bench/cli_budget.py", "bench/cli_cluster.py", "bench/cli_data.py", "bench/cli_scores.py",
+        "bench/cli_setup.py", "bench/cli_speed.py",
+    )  # fmt: skip
     if name_of(path) not in (*cli, "bench/guard.py", "bench/options.py"):
         assert "typer" not in found, "only cli parses and exits"
         assert "sys.exit" not in text
     if name_of(path) not in (
-        "bench/show.py", "bench/console.py", "bench/console_cluster.py", "bench/console_data.py",
+        "bench/show.py", "bench/console.py", "bench/console_budget.py", "bench/console_cluster.py", "bench/console_data.py",
         "bench/console_scores.py", "bench/console_setup.py", "bench/extractors/digits.py",
     ):  # fmt: skip
         calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
@@ -121,3 +127,15 @@ def test_paths_of_the_run_directory_live_in_store() -> None:
             text = path.read_text()
             for word in ('"status.json"', '"train.jsonl"', '"provenance.json"', '"snapshots"', '"config.toml"'):
                 assert word not in text, (name_of(path), word)
+
+
+@pytest.mark.parametrize("words", ["--help", "list", "table", "report", "budget --hours 1", "speed --help", "status"])
+def test_a_verb_that_only_reads_starts_without_torch(words: str, tmp_path: Path) -> None:
+    """As it is typed, to its end: an import inside the verb counts too."""
+    code = (
+        "import atexit, os, sys; from bench.cli import main; "
+        "atexit.register(lambda: os._exit(77 if 'torch' in sys.modules else 0)); main()"
+    )
+    roots = [] if "--help" in words else ["--root", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", code, *words.split(), *roots], check=False, cwd=ROOT, capture_output=True)
+    assert done.returncode != 77, "torch was imported"

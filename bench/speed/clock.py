@@ -4,13 +4,15 @@ seconds = time_rounds(work, device, 2.0)     # of each round
 """
 
 import gc
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
-MIN_ROUNDS = 5
+MIN_ROUNDS, MAX_ROUNDS = 5, 200
 WARM_UP = 2
 
 
@@ -48,3 +50,38 @@ def time_rounds(work: Callable[[], object], device: torch.device, budget: float)
         while len(rounds) < MIN_ROUNDS or sum(rounds) < budget:
             rounds.append(seconds(work, device))
     return rounds
+
+
+# Several pieces of work, in turns
+
+
+def in_turns(
+    works: Sequence[Callable[[], object]],
+    device: torch.device,
+    budget: float,
+    deadline: float = math.inf,
+    burst: float = 0.0,
+) -> list[list[float]]:
+    """Seconds of each work's rounds, each round a call of every work, one after the other; warmed up already.
+
+    So a slower spell of the machine meets all of them, and ratios within a round keep. `budget`: seconds for each work on
+    average; rounds end early, but not before MIN_ROUNDS, at `deadline` (of time.monotonic). `burst`: each call becomes as many
+    as take so many seconds, without a wait in between; their mean counts.
+    """
+    calls = [max(1, round(burst / max(seconds(work, device), 1e-6))) if burst else 1 for work in works]
+    rounds: list[list[float]] = [[] for _ in works]
+    spent = 0.0
+    with garbage_collection_off():
+        while works and len(rounds[0]) < MAX_ROUNDS:
+            if len(rounds[0]) >= MIN_ROUNDS and (spent >= budget * len(works) or time.monotonic() > deadline):
+                break
+            for work, own, n in zip(works, rounds, calls, strict=True):
+                took = seconds(work if n == 1 else partial(_repeat, work, n), device)
+                own.append(took / n)
+                spent += took
+    return rounds
+
+
+def _repeat(work: Callable[[], object], n: int) -> None:
+    for _ in range(n):
+        work()

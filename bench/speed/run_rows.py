@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench import datasets, dist, dit, provenance, sample
+from bench import datasets, dist, dit, micro_batch, provenance, sample
 from bench.apart import in_own_process
 from bench.config import RunConfig, Speed, Suite
 from bench.evaluate import step_counts
@@ -25,7 +25,9 @@ from bench.step import load_method
 VERSION = 1
 
 
-def make_protocol(config: RunConfig, settings: Speed, device: torch.device, micro_batch: int = 0) -> Protocol:
+def make_protocol(
+    config: RunConfig, settings: Speed, device: torch.device, micro_batch: int = 0, recompute: bool = False
+) -> Protocol:
     conditions = {
         "version": VERSION,
         "train_batch": config.train.batch,
@@ -36,14 +38,15 @@ def make_protocol(config: RunConfig, settings: Speed, device: torch.device, micr
         "torch": torch.__version__,
         **{key: value for key, value in config.dataset_options.items() if key.startswith("decoder_")},
         **({"micro_batch": micro_batch} if micro_batch else {}),
+        **({"recompute": True} if recompute else {}),
     }
     return Protocol(f"speed-b{config.train.batch}-{memory_kind(device)}", conditions)
 
 
 def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: torch.device, images: int) -> list[Row]:
     """All rows of one run, in this process; a number of steps that the method can not take is a skipped row."""
-    settings = suite.speed
-    protocol = make_protocol(config, settings, device, suite.loop.micro_batch)
+    settings, pieces, recompute = suite.speed, micro_batch.alone(config, dataset, suite.loop, device), suite.loop.recompute
+    protocol = make_protocol(config, settings, device, pieces, recompute)
     stamp = provenance.stamp(config, images, dist.device_label(device)) | {"protocol": protocol.id}
 
     def row(metric: str, value: float | None, unit: str, better: str, rounds: list[float] | None = None, **more: Any) -> Row:
@@ -53,7 +56,7 @@ def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: 
 
     reset_peak_memory(device)
     before = peak_memory(device)
-    rounds = time_rounds(training_step(config, dataset, device, suite.loop.micro_batch), device, settings.seconds)
+    rounds = time_rounds(training_step(config, dataset, device, pieces, recompute), device, settings.seconds)
     model = fresh_model(config, dataset, device)
     peak = peak_memory(device)
     rows = [
@@ -99,13 +102,13 @@ def measure_here(config: RunConfig, suite: Suite, images: int) -> list[Row]:
 
 def expected_seconds(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: torch.device) -> tuple[float, float]:
     """Training time, and the time of sampling for the scores, from a few rounds on a network that is thrown away."""
-    pieces = suite.loop.micro_batch
+    pieces = micro_batch.alone(config, dataset, suite.loop, device, dist.world_size())
     if not pieces and dist.world_size() > 1:  # the whole batch need not fit one of many processes
         method = load_method(config, dataset.num_classes)
         pieces = max(share_of(config.train.batch, method.velocity_rows, dist.world_size() - 1, dist.world_size()).sizes)
-    step = statistics.median(time_rounds(training_step(config, dataset, device, pieces), device, 0.3))
+    step = statistics.median(time_rounds(training_step(config, dataset, device, pieces, suite.loop.recompute), device, 0.3))
     model = fresh_model(config, dataset, device)
     batch = min(suite.eval.batch, suite.eval.samples)
     one = statistics.median(time_rounds(sampling(model, dataset, batch, 4), device, 0.1)) / 4
-    steps = sum(step_counts(config.method, suite.eval)) * suite.eval.seeds
+    steps = sum(step_counts(config.method, suite.eval)) * suite.eval.seeds * suite.loop.snapshots
     return step * config.total_images(dataset.train_images) / config.train.batch, one * steps * suite.eval.samples / batch
