@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bench.pipeline import Stages
 
 app = typer.Typer(
+    rich_markup_mode=None,  # its formatter alone takes longer to import than all the rest of `bench --help`
     name="bench",
     help="Train one-step image generators on one network and compare quality and cost.\n\nFirst: bench run, then: bench report",
     epilog="Exit codes: 0 done, 1 a run failed, 2 your mistake (nothing was started), 130 interrupted (state saved).",

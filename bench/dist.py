@@ -18,6 +18,7 @@ from torch import Tensor
 
 import methods
 from bench.errors import BenchError
+from bench.host_memory import keep_freed
 from bench.metrics import Moments
 
 # What torchrun sets, and Slurm's launcher here. WORLD_SIZE alone says that there are others.
@@ -142,12 +143,12 @@ def barrier() -> None:
 
 def pick_device(name: str) -> torch.device:
     """ "auto" is a GPU if torch sees one, else the CPU. Raises BenchError for a GPU that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         found = f"{torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "no GPU"
         raise BenchError(f"device {name}, but torch sees {found}", "cpu, auto, or a GPU that is there", "Use --device cpu.")
+    if device.type == "cpu":
+        keep_freed()
     return device
 
 

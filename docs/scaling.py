@@ -18,6 +18,7 @@ import torch.multiprocessing
 
 import methods
 from bench import dit, provenance
+from bench.host_memory import keep_freed
 from bench.probe import StandIn
 from bench.speed import flops, machine
 from bench.speed.cells import Cell, Workbench, run_config, waken
@@ -81,6 +82,7 @@ def fit(lines: list[dict[str, float]]) -> dict[str, float]:
 def two_processes(rank: int, port: int, where: str) -> None:
     """The whole batch in one process; half of it in each without a word between them; half of it in each, together."""
     torch.set_num_threads(1)
+    keep_freed()
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     data: Any = StandIn(SHAPE, CLASSES, 1_000_000)
     rounds: dict[str, list[float]] = {"whole": [], "apart": [], "together": []}
@@ -140,6 +142,7 @@ def extrapolate(net: str, images: int) -> list[dict[str, Any]]:
 
 
 def measure() -> dict[str, Any]:
+    keep_freed()
     lines = sizes()
     sha, dirty = provenance.commit()
     return {

@@ -16,10 +16,12 @@ import torch
 from torch import nn
 
 from bench import dit, provenance
+from bench.apart import in_own_process
+from bench.host_memory import keep_freed
 from bench.linear import torch_linear
 from bench.speed import machine, published
 from bench.speed.cells import run_config, waken
-from bench.speed.clock import WARM_UP, in_turns
+from bench.speed.clock import WARM_UP, in_turns, time_rounds
 from bench.speed.request import Request
 from bench.speed.results import quartiles
 from methods import _path
@@ -127,16 +129,28 @@ def modulation_parts(net: dit.DiT) -> list[Pair]:
     return [("adaLN modulations in one product", "not kept: see below", apart, joined)]
 
 
-def steps() -> list[Pair]:
-    """Whole steps, for the size of the rest."""
-    net = network()
-    work = with_gradient(lambda: net(*inputs(BATCH)), net)
-    return [("(a forward and backward pass, for the size)", "", work, work)]
+def passes(keep: bool) -> float:
+    """Seconds of a forward and backward pass of T/4 on 40 rows, the median, with and without memory that is kept."""
+    if keep:
+        keep_freed()
+    net = dit.build("T/4", SHAPE, CLASSES)
+    work = with_gradient(lambda: net(*inputs(40)), net)
+    return statistics.median(time_rounds(work, CPU, 2.0))
+
+
+def kept_memory() -> dict[str, Any]:
+    """In processes that take turns: the C library can be told once."""
+    pairs = [[in_own_process("takes passes", passes, keep) for keep in (False, True)] for _ in range(5)]
+    ratios = [before / after for before, after in pairs]
+    before, after = (statistics.median(values) for values in zip(*pairs, strict=True))
+    what = "memory kept by the C library (DiT-T/4, 40 rows, a process each)"
+    return {"what": what, "outcome": "kept", "before": before, "after": after, "gain": quartiles(ratios), "rounds": len(ratios)}
 
 
 def measure() -> dict[str, Any]:
-    pairs = [*update_parts(network()), *pass_parts(network()), *modulation_parts(network()), *steps()]
-    lines = []
+    pairs = [*update_parts(network()), *pass_parts(network()), *modulation_parts(network())]
+    lines = [kept_memory()]
+    keep_freed()
     for what, outcome, before, after in pairs:
         for _ in range(WARM_UP):
             before(), after()

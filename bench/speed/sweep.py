@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bench import provenance
+from bench import dist, provenance
 from bench.apart import in_own_process
 from bench.errors import RunFailed
 from bench.speed import decoder, generation, largest, machine, training
@@ -74,7 +74,8 @@ def groups(request: Request) -> list[tuple[str, Callable[[Request, float], list[
 
 def measure_group(measure: Any, net: str, precision: str, request: Request, left: float) -> list[Measurement]:
     """In a process of its own; `left`: seconds that there are."""
-    found: list[Measurement] = measure(request, net, precision, torch.device(request.device), time.monotonic() + left)
+    device = dist.pick_device(request.device)
+    found: list[Measurement] = measure(request, net, precision, device, time.monotonic() + left)
     return found
 
 
