@@ -2,8 +2,9 @@
 
     keep_freed()        # once in a process, before it trains or samples on a CPU
 
-glibc maps each large block afresh, and every page of it costs a fault: a forward and backward pass of DiT-T/4 took 1.3 times as
-long (docs/step_parts.md). Another C library, or none that is found, is left as it is: it costs time, and changes no number.
+glibc maps large blocks afresh, and every page of them costs a fault: much where passes of different sizes take turns, as in a
+step, little where one size repeats (docs/step_parts.md). Another C library, or none that is found, is left as it is: it costs
+time, and changes no number.
 """
 
 import ctypes
