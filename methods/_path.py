@@ -84,6 +84,20 @@ def null_where(drop: Tensor, label: Tensor, null: int) -> Tensor:
     return torch.where(drop, torch.full_like(label, null), label)
 
 
+@torch.no_grad()
+def velocity_where(needed: Tensor, net: Network, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+    """net(x, t, t, label), (B, C, H, W), on the rows where `needed` (B,); what the others hold nobody may use.
+
+    On a CPU those are left out: rows without a label are not guided, a tenth of them. Elsewhere all are computed: a GPU would
+    wait for the host to count the rows, and a compiled loss would be compiled for each number of them.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or bool(needed.all()):
+        return net(x, t, t, label)
+    rows = needed.nonzero().squeeze(1)
+    velocity, at = torch.zeros_like(x), t[rows]
+    return velocity.index_copy_(0, rows, net(x[rows], at, at, label[rows])) if len(rows) else velocity
+
+
 _difference_step = 0.0
 
 

@@ -111,16 +111,16 @@ class Method:
         null_rows = len(v) if self._null_weight else 0
         start = len(u) if self.kappa else len(v)
         # One call: the null velocity of all rows, then the conditional one of the rows r < t.
-        x, t = torch.cat([x_t[:null_rows], x_t[start:]]), torch.cat([draw.t[:null_rows], draw.t[start:]])
-        null = torch.full_like(label, self.num_classes)
-        predicted = net(x, t, t, torch.cat([null[:null_rows], label[start:]])) if len(x) else v[:0]
+        low, high = self.guidance_interval
+        active = (draw.t >= low) & (draw.t <= high) & ~draw.drop
+        x, t, needed = (torch.cat([of[:null_rows], of[start:]]) for of in (x_t, draw.t, active))
+        null = torch.full_like(label[:null_rows], self.num_classes)
+        predicted = _path.velocity_where(needed, net, x, t, torch.cat([null, label[start:]]))
         guided = self.omega * v
         if null_rows:
             guided = guided + self._null_weight * predicted[:null_rows]
         if self.kappa:
             guided = guided + self.kappa * torch.cat([u, predicted[null_rows:]])
-        low, high = self.guidance_interval
-        active = (draw.t >= low) & (draw.t <= high) & ~draw.drop
         return torch.where(expand(active, v), guided, v)
 
     @torch.no_grad()

@@ -199,9 +199,9 @@ class Method:
             return v
         # One call: the null velocity of all rows, then the conditional one of the jump rows.
         start = len(v) - own_rows
-        x, t = torch.cat([x_t[:null_rows], x_t[start:]]), torch.cat([draw.t[:null_rows], draw.t[start:]])
-        null = torch.full_like(label, self.num_classes)
-        predicted = self.slope * net(x, t, t, torch.cat([null[:null_rows], label[start:]])) if len(x) else v[:0]
+        x, t, labelled = (torch.cat([of[:null_rows], of[start:]]) for of in (x_t, draw.t, ~draw.drop))
+        null = torch.full_like(label[:null_rows], self.num_classes)
+        predicted = self.slope * _path.velocity_where(labelled, net, x, t, torch.cat([null, label[start:]]))
         guided = v
         if null_rows:
             guided = v + expand(self.guidance_decay(draw.t) * (self.guidance - 1), v) * (v - predicted[:null_rows])
