@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def run_suite(suite: Suite, root: Path, stages: "Stages", *, dry_run: bool, started_by: str, expect: str | None = None) -> int:
     """Do all runs and print the tables; returns the exit code. A run that can not go on does not stop the others."""
-    from bench import accord, memory
+    from bench import accord, memory, try_compile
 
-    configs = suite.runs()
+    configs, places = suite.runs(), Root(root)
     if expect and [config.name for config in configs] != [expect]:
         names = ", ".join(config.name for config in configs)
         raise BenchError(f"These settings make {names}", expect, "Use the commit and the bench.toml that the row names.")
@@ -29,9 +29,10 @@ def run_suite(suite: Suite, root: Path, stages: "Stages", *, dry_run: bool, star
         with accord.agreement():
             dataset = check(configs, suite, root if stages.evaluate else None)
         if dry_run:
-            announce_dry(configs, dataset)
+            announce_dry(try_compile.decided(suite, True).runs() if suite.train.compile == "try" else configs, dataset)
             return 0
-        places = Root(root)
+        suite = try_compile.settled(suite, dataset, device, places, loudly)
+        configs = suite.runs()
 
         def begin() -> None:
             places.check_writable()
@@ -45,6 +46,10 @@ def run_suite(suite: Suite, root: Path, stages: "Stages", *, dry_run: bool, star
             codes.append(go(config, suite, places, dataset, stages, started_by))
         accord.first(lambda: show_what_is_there(root, stages, [config.name for config in configs]))
     return max(codes)
+
+
+def loudly(message: str) -> None:
+    err.print(escape(message), style="bold red", soft_wrap=True)
 
 
 @contextmanager

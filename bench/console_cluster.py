@@ -23,8 +23,9 @@ STYLES = {"running": "bold", "done": "green", "failed": "red", "lost": "red"}
 
 def submit(suite: Suite, root: Path, launcher: str, *, dry_run: bool, again: bool) -> None:
     """Submit the grid, a line a run. What can be refused at the door is refused before anything is submitted."""
-    from bench import console
+    from bench import console, try_compile
 
+    try_compile.refuse(suite)
     configs = suite.runs()
     cluster_submit.check(suite.cluster, launcher)
     dataset = console.check(configs, suite, None)

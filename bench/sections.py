@@ -48,7 +48,7 @@ class Train(Section):
     warmup_images: Annotated[int, Field(ge=0)] = 25_600
     ema: Share = 0.999
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    compile: bool = False
+    compile: bool | Literal["try"] = False  # "try" is settled before a run has its name (bench.try_compile)
     attention: Literal["auto", "math", "flash", "efficient", "cudnn"] = "auto"
 
 
