@@ -1,8 +1,9 @@
-# make demo: set up, train three methods on real digits, write the page.   make test: set up, run the tests.
+# make demo: set up, train three methods on real digits, write the page.   make test: set up, run the tests, JOBS=2 at a time.
 PYTHON ?= python3
 VENV ?= .venv
 EPOCHS ?= 240
 ROOT ?= .
+JOBS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: demo test gate lint check install format clean
@@ -12,7 +13,7 @@ demo: install
 	$(BIN)/bench report --root $(ROOT)
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 gate: install
 	$(BIN)/bench check

@@ -71,3 +71,23 @@ def write_file(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return write
+
+
+# What takes minutes and waits a lot comes first: with several workers, the last file should be a short one.
+LONG = (
+    "test_train",
+    "test_slurm",
+    "test_processes",
+    "test_cluster",
+    "test_cli",
+    "test_snapshots",
+    "test_bench_speed",
+    "test_scores",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+    items.sort(key=place)
