@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench import cli_budget, cli_cluster, cli_data, cli_scores, cli_setup, cli_speed
+from bench import cli_budget, cli_cluster, cli_data, cli_report, cli_scores, cli_setup, cli_speed
 from bench.guard import guarded, leave, typed
 from bench.options import (
     Again,
@@ -188,19 +188,6 @@ def table(
     show.show_tables(root, kind, form)
 
 
-@app.command(epilog="Example: bench report --out site")
-@guarded
-def report(
-    out: Annotated[Path | None, typer.Option(help="Folder for the page. Default: site/ in the root.")] = None,
-    root: RootDir = HERE,
-) -> None:
-    """Write the comparison page, one file that needs nothing else."""
-    from bench.store import Root
-    from reports.render import render
-
-    typer.echo(render(Root(root), out or Root(root).site))
-
-
 @app.command("list", epilog="Example: bench list methods")
 @guarded
 def list_(
@@ -232,6 +219,7 @@ def show_config(
             typer.echo(f"# {run_config.name}\n{run_config.as_toml(suite)}")
 
 
+app.add_typer(cli_report.app)
 app.add_typer(cli_speed.app)
 app.add_typer(cli_setup.app)
 app.add_typer(cli_cluster.app)

@@ -3,6 +3,7 @@
 Replicates are kept in the result rows, so that a difference between two methods is judged from rows alone. Imports no torch.
 """
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ def standard_error(replicates: Sequence[float], resampling: str) -> float | None
     count = len(replicates)
     if count < 2:
         return None
-    squares = sum((r - statistics.fmean(replicates)) ** 2 for r in replicates)
+    mean = statistics.fmean(replicates)
+    squares = sum((r - mean) ** 2 for r in replicates)
     return math.sqrt((count - 1) / count * squares if resampling == JACKKNIFE else squares / (count - 1) / count)
 
 
@@ -76,12 +78,18 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"{len(a)} and {len(b)} values; a spread needs at least 2 on each side")
-    parts = [statistics.variance(values) / len(values) for values in (a, b)]
+    parts = [_variance(tuple(values)) / len(values) for values in (a, b)]
     total = sum(parts)
     if total == 0:
         return Difference(statistics.fmean(a) - statistics.fmean(b), 0.0, len(a) + len(b) - 2)
     freedom = total**2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True))
     return Difference(statistics.fmean(a) - statistics.fmean(b), math.sqrt(total), freedom)
+
+
+@functools.lru_cache(maxsize=4096)
+def _variance(values: tuple[float, ...]) -> float:
+    """Exact, thus slow; a line of a table is compared with every other."""
+    return statistics.variance(values)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,6 +6,7 @@
 Imports no torch.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -118,35 +119,64 @@ def write(path: Path, rows: Iterable[Row], description: dict[str, Any], forget: 
 def read_file(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """One run's rows and description. Raises BenchError for a file that is damaged or not ours."""
     try:
-        table = pq.read_table(path)
-        description = json.loads((table.schema.metadata or {})[METADATA_KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        kind = "not written by this suite" if isinstance(error, KeyError) else "damaged"
-        raise BenchError(f"{path} is {kind}", "result files of `bench`", REMEDY) from error
-    schema = description.get("schema") if isinstance(description, dict) else description
-    if schema == 1:
-        table = migrated(table)
-    if schema not in (1, VERSION) or table.schema.names != SCHEMA.names:
-        raise BenchError(f"{path} has result schema {schema!r}", f"schema {VERSION}, or 1", REMEDY)
+        data = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"Cannot read {path} ({error.strerror})", "result files of `bench`", REMEDY) from error
+    table, description = read_bytes(data, str(path))
     return table.to_pandas(), description
+
+
+def read_bytes(data: bytes, name: str) -> tuple[pa.Table, dict[str, Any]]:
+    """The same of a file's bytes, not in pandas; `name` is what the message of the BenchError calls it."""
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        description = json.loads((table.schema.metadata or {})[METADATA_KEY])
+    except (OSError, pa.ArrowException, KeyError, ValueError, RecursionError) as error:
+        kind = "not written by this suite" if isinstance(error, KeyError) else "damaged" if data else "empty"
+        raise BenchError(f"{name} is {kind}", "result files of `bench`", REMEDY) from error
+    schema = description.get("schema") if isinstance(description, dict) else description
+    if schema not in (1, VERSION):
+        newer = isinstance(schema, int) and schema > VERSION
+        remedy = "Use the version of the suite that wrote it, or move it elsewhere." if newer else REMEDY
+        raise BenchError(f"{name} has result schema {schema!r}", f"schema {VERSION}, or 1", remedy)
+    return fitted(migrated(table) if schema == 1 else table, name), description
+
+
+def fitted(table: pa.Table, name: str) -> pa.Table:
+    """The table in the types of SCHEMA. Raises BenchError where its columns are others."""
+    for kind, found in (
+        ("lacks the columns", [column for column in SCHEMA.names if column not in table.schema.names]),
+        ("has columns that are not the suite's:", [column for column in table.schema.names if column not in SCHEMA.names]),
+    ):
+        if found:
+            raise BenchError(f"{name} {kind} {', '.join(found)}", f"the columns of schema {VERSION}", REMEDY)
+    try:
+        return table.select(SCHEMA.names).cast(SCHEMA)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BenchError(f"{name} has a column of another type ({reason})", f"the types of schema {VERSION}", REMEDY) from error
 
 
 def migrated(table: pa.Table) -> pa.Table:
     """A table of schema 1 in the columns of this one."""
     if table.schema.names != [name for name in SCHEMA.names if name not in UNCERTAINTY]:
-        return table  # refused by the caller
+        return table  # `fitted` refuses it
     nothing: dict[str, Any] = {"standard_error": None, "resampling": "", "replicates": []}
     columns = [
         pa.array([nothing[field.name]] * len(table), field.type) if field.name in nothing else table[field.name]
         for field in SCHEMA
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, names=SCHEMA.names)
 
 
 def row_id(row: Row) -> str:
     """A short name of one measurement, the same wherever its row is: for `bench explain` and the report."""
-    text = json.dumps([getattr(row, column) for column in KEY])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _id(*(getattr(row, column) for column in KEY))
+
+
+@functools.lru_cache(maxsize=100_000, typed=True)
+def _id(*key: Any) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:8]
 
 
 def read(results: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:

@@ -7,9 +7,11 @@ Its parts, for whoever lets them overlap: `drawn` (noise, on a thread where that
 """
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -152,12 +154,17 @@ def decoded(dataset: datasets.Dataset, made: Sampled) -> Batch:
 
 # Grids for people
 
+GRID_FORMAT = 1  # of the layout that is kept in the file
 
-def grid(images: Tensor, columns: int, height: int = 32, gap: int = 1) -> bytes:
-    """A PNG of uint8 images (B, C, H, W), row by row; small ones are enlarged without smoothing to about `height` pixels."""
+
+def grid(images: Tensor, columns: int, height: int = 32, gap: int = 1, *, about: Mapping[str, Any] | None = None) -> bytes:
+    """A PNG of uint8 images (B, C, H, W), row by row; small ones are enlarged without smoothing to about `height` pixels.
+
+    `about`: what each image was made of. It is kept in the file, with the layout: reports/site/pictures.py cuts the grid by it.
+    """
     import io
 
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     b, channels, h, _ = images.shape
     scale = max(1, round(height / h))
@@ -168,8 +175,13 @@ def grid(images: Tensor, columns: int, height: int = 32, gap: int = 1) -> bytes:
     blank = torch.full((rows * columns - b, *tiles.shape[1:]), 255, dtype=torch.uint8)
     sheet = torch.cat([tiles, blank]).reshape(rows, columns, *tiles.shape[1:]).permute(0, 3, 1, 4, 2)
     pixels = sheet.reshape(rows * tiles.shape[2], columns * tiles.shape[3], 3)[:-gap, :-gap].contiguous()
+    texts = PngImagePlugin.PngInfo()
+    if about is not None:
+        tile = [tiles.shape[3] - gap, tiles.shape[2] - gap]  # pixels, width and height
+        layout = {"format": GRID_FORMAT, "columns": columns, "tile": tile, "gap": gap}
+        texts.add_text("bench-grid", json.dumps(layout | dict(about)))
     file = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(file, format="PNG", optimize=True)
+    Image.fromarray(pixels.numpy()).save(file, format="PNG", optimize=True, pnginfo=texts)
     return file.getvalue()
 
 
@@ -185,4 +197,5 @@ def save_grid(
     with working(model):
         x0 = model.method.sample(view(model.net, model.config.train.precision), noise, label, steps, renoise)
     images = dataset.to_uint8(x0)
-    write_atomic(path, grid(images, columns))
+    about = {"seed": seed, "shape": list(model.shape), "steps": steps, "labels": label.tolist()}
+    write_atomic(path, grid(images, columns, about=about))

@@ -11,6 +11,7 @@ from reports.numbers import number, pair, unit_and_divisor, with_spread
 from reports.table import IMAGES, SAMPLING, TRAINING, Cell, Column, Line
 
 MISSING = "–"
+TOLD = 6  # rows and runs that a cell names
 COUNTED = ("parameters", "forward_macs", "forward_equivalents")  # not measured: equal seeds are no finding
 
 
@@ -80,8 +81,14 @@ def facts(cell: Cell, column: Column) -> list[str]:
     )
     spreads = zip(names, spread_texts(cell, column), strict=True)
     told = [f"{name}: {text}" for name, text in spreads if text != MISSING]
-    told += [f"rows: {' '.join(cell.ids)}", f"runs: {', '.join(cell.runs)}"]
+    told += [f"rows: {_some(cell.ids, ' ')}", f"runs: {_some(cell.runs, ', ')}"]
     return told + ([f"other seeds: {cell.reason}"] if cell.reason else [])
+
+
+def _some(names: Sequence[str], between: str) -> str:
+    """The first few, and how many more there are: a page has thousands of cells, and a run's page has them all."""
+    more = len(names) - TOLD
+    return between.join(names) if more <= 0 else f"{between.join(names[:TOLD])} and {more} more"
 
 
 def _reasons(rows: Sequence[Row]) -> str:

@@ -106,8 +106,9 @@ def column(lines: Sequence[tuple[str, Sequence[Row]]]) -> list[Comparison]:
     Holm's correction is over all pairs, also for a reader who looks at the best line only: which one that is the values
     decide, so any pair could have been the one that is read.
     """
-    filled = [(name, rows) for name, rows in lines if rows]
-    pairs = [compare(*one, *other) for one, other in itertools.combinations(filled, 2)]
+    filled = [side(name, rows) for name, rows in lines if rows]
+    check([row for _, rows in lines for row in rows])
+    pairs = [_compared(one, other) for one, other in itertools.combinations(filled, 2)]
     asked = [i for i, pair in enumerate(pairs) if pair.difference]
     p_values = intervals.holm([found.p_value for i in asked if (found := pairs[i].difference)])
     for i, p_value in zip(asked, p_values, strict=True):
@@ -117,14 +118,37 @@ def column(lines: Sequence[tuple[str, Sequence[Row]]]) -> list[Comparison]:
 
 def compare(first: str, ours: Sequence[Row], second: str, theirs: Sequence[Row]) -> Comparison:
     """Two lines alone: the p-value is corrected for nothing. Raises ValueError for rows that do not compare."""
+    check([*ours, *theirs])
+    pair = _compared(side(first, ours), side(second, theirs))
+    return dataclasses.replace(pair, p_value=pair.difference.p_value if pair.difference else None)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A line as its comparisons need it, made once for all of them."""
+
+    name: str
+    means: tuple[float, ...]  # one a training seed
+    networks: Mapping[int, Mapping[tuple[int, int | None], Row]]  # by training seed: rows by noise
+
+
+def side(name: str, rows: Sequence[Row]) -> Side:
+    networks = {seed: _by_noise(of_seed) for (seed,), of_seed in grouped(rows, ["train_seed"]).items()}
+    return Side(name, tuple(training_means(rows).values()), networks)
+
+
+def check(rows: Sequence[Row]) -> None:
+    """Raises ValueError for rows that do not compare."""
     for field in SHARED:
-        found = dict.fromkeys(getattr(row, field) for row in (*ours, *theirs))
+        found = dict.fromkeys(getattr(row, field) for row in rows)
         if len(found) > 1:
             raise ValueError(f"rows of {field} {' and '.join(map(repr, found))} do not compare")
-    a, b = training_means(ours), training_means(theirs)
-    over_seeds = intervals.welch(list(a.values()), list(b.values())) if min(len(a), len(b)) > 1 else None
-    pair = Comparison(first, second, (len(a), len(b)), over_seeds, same_networks(ours, theirs))
-    return dataclasses.replace(pair, p_value=pair.difference.p_value if pair.difference else None)
+
+
+def _compared(a: Side, b: Side) -> Comparison:
+    """Without its p-value."""
+    over_seeds = intervals.welch(a.means, b.means) if min(len(a.means), len(b.means)) > 1 else None
+    return Comparison(a.name, b.name, (len(a.means), len(b.means)), over_seeds, _networks(a, b))
 
 
 def training_means(rows: Sequence[Row]) -> dict[int, float]:
@@ -137,9 +161,12 @@ def training_means(rows: Sequence[Row]) -> dict[int, float]:
 
 def same_networks(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[tuple[int, Difference], ...]:
     """Of each training seed that both have, the difference on the same noises and labels; left out where nothing pairs."""
-    a, b = grouped(ours, ["train_seed"]), grouped(theirs, ["train_seed"])
-    found = ((seed, _paired(_by_noise(a[seed,]), _by_noise(b[seed,]))) for (seed,) in a.keys() & b.keys())
-    return tuple(sorted((seed, difference) for seed, difference in found if difference))
+    return _networks(side("", ours), side("", theirs))
+
+
+def _networks(a: Side, b: Side) -> tuple[tuple[int, Difference], ...]:
+    found = ((seed, _paired(a.networks[seed], b.networks[seed])) for seed in sorted(a.networks.keys() & b.networks.keys()))
+    return tuple((seed, difference) for seed, difference in found if difference)
 
 
 def _by_noise(rows: Sequence[Row]) -> dict[tuple[int, int | None], Row]:

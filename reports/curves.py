@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from bench.rows import Row
 from reports.cells import columns_of, line_of
-from reports.lines import Descriptions, grouped, named_lines, records
+from reports.lines import Descriptions, Measured, grouped, named_lines, records
 from reports.numbers import number, with_spread
 from reports.table import Cell, Column
 from reports.tables import QUALITY, conditions_of, quality_heads
@@ -87,7 +85,7 @@ class Spent:
     lacks: Mapping[str, str]
 
 
-def panels(frame: pd.DataFrame, descriptions: Descriptions | None = None, metric: str = "frechet_distance") -> list[Panel]:
+def panels(frame: Measured, descriptions: Descriptions | None = None, metric: str = "frechet_distance") -> list[Panel]:
     """One for each data set, network, protocol and device that trained. Runs of unknown time stand in every one they fit."""
     rows, known = records(frame), _without_epochs(descriptions or {})
     spent = {run: spent_by(of_run, known.get(run, {})) for (run,), of_run in grouped(rows, ["run"]).items()}
@@ -106,6 +104,18 @@ def panels(frame: pd.DataFrame, descriptions: Descriptions | None = None, metric
             curves = [_curve(name, of, column, spent, known) for name, of in lines.items() for column in columns]
             found.append(Panel(dataset, net, protocol, device, columns, tuple(curves)))
     return found
+
+
+def panels_of_all(frame: Measured, descriptions: Descriptions | None = None) -> list[Panel]:
+    """Of the Fréchet distance, and of every other score that was measured on the way too."""
+    rows = records(frame)
+    moments: dict[str, set[tuple[str, int]]] = {}
+    for row in rows:
+        if row.status == "ok":
+            moments.setdefault(row.metric, set()).add((row.run, row.images))
+    several = [metric for metric, seen in moments.items() if len({run for run, _ in seen}) < len(seen)]
+    others = [metric for metric in QUALITY if metric in several and metric != "frechet_distance"]
+    return [panel for metric in ("frechet_distance", *others) for panel in panels(rows, descriptions, metric)]
 
 
 def _without_epochs(descriptions: Descriptions) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,8 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "[": "{[}",  # at the beginning of a row, the one before would take it for its own option
+    "*": "{*}",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "±": r"$\pm$",

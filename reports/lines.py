@@ -6,6 +6,8 @@ two settings. Where a group holds several recipes of a method, the names say wha
 
 import dataclasses
 import math
+import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,28 +16,40 @@ import pandas as pd
 from bench.rows import Row
 
 Descriptions = Mapping[str, Mapping[str, Any]]  # by run: what bench.provenance.describe wrote
+Measured = pd.DataFrame | Sequence[Row]  # as bench.rows.read gives them, or as `records` does
 
 WHOLE = ("steps", "n", "sample_seed")  # null makes pandas turn these columns into floats
+TEXTS = ("unit", "better", "reason", "commit", "resampling")  # of which null is ""
 NOT_RECIPE = ("run.seed", "run.seeds", "run.methods")
 ORIGIN = "origin"  # of imported weights
+NAMED = 12  # lines; a sentence that names more is not read
 PARITY = ("images", "precision", "attention", "world_size", "device", "commit")
 
 
-def records(frame: pd.DataFrame) -> list[Row]:
+def records(frame: Measured) -> list[Row]:
     """The frame's rows, null as None. An "ok" row without a finite value becomes a failed one that says so."""
-    columns = [field.name for field in dataclasses.fields(Row)]
-    clean = frame[columns].astype(object)
-    rows = []
-    for record in clean.where(clean.notna(), None).to_dict("records"):
-        fields: dict[str, Any] = {str(key): value for key, value in record.items()}
-        fields |= {key: int(fields[key]) for key in WHOLE if fields[key] is not None}
-        fields |= {key: "" for key in ("unit", "better", "reason", "commit", "resampling") if fields[key] is None}
-        fields["replicates"] = () if fields["replicates"] is None else tuple(map(float, fields["replicates"]))
-        row = Row(**fields)
-        if row.status == "ok" and (row.value is None or not math.isfinite(row.value)):
-            row = dataclasses.replace(row, status="failed", reason=f"the value is {row.value}, not a finite number", value=None)
-        rows.append(row)
-    return rows
+    if not isinstance(frame, pd.DataFrame):
+        return list(frame)
+    clean = frame[[field.name for field in dataclasses.fields(Row)]].astype(object)
+    found = []
+    for given in clean.where(clean.notna(), None).to_dict("records"):
+        fields: dict[str, Any] = {str(key): value for key, value in given.items()}
+        found.append(record(fields | {key: int(fields[key]) for key in WHOLE if fields[key] is not None}))
+    return found
+
+
+def record(fields: Mapping[str, Any]) -> Row:
+    """A row of its columns, null as None. An "ok" row without a finite value becomes a failed one that says so."""
+    given = dict(fields)
+    given |= {key: "" for key in TEXTS if fields[key] is None}
+    parts = () if fields["replicates"] is None else fields["replicates"]
+    given["replicates"] = tuple(math.nan if part is None else float(part) for part in parts)
+    value = fields["value"]
+    if value is None or not math.isfinite(value):
+        given["value"] = None
+        if fields["status"] == "ok":
+            given |= {"status": "failed", "reason": f"the value is {value}, not a finite number"}
+    return Row(**given)
 
 
 def current(rows: Sequence[Row]) -> list[Row]:
@@ -58,8 +72,9 @@ def current(rows: Sequence[Row]) -> list[Row]:
 def grouped(rows: Iterable[Row], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
     """Rows by the values of `fields`, in sorted order."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
+    values = operator.attrgetter(*fields)
     for row in rows:
-        groups.setdefault(tuple(getattr(row, field) for field in fields), []).append(row)
+        groups.setdefault(values(row) if len(fields) > 1 else (values(row),), []).append(row)
     return dict(sorted(groups.items(), key=lambda item: item[0]))
 
 
@@ -69,10 +84,10 @@ def named_lines(rows: Sequence[Row], descriptions: Descriptions, identity: Seque
     for (method,), of_method in grouped(rows, ["method"]).items():
         recipes: dict[str, dict[str, Any]] = {}
         by_recipe: dict[str, list[Row]] = {}
-        for row in of_method:
-            recipe = {field: getattr(row, field) for field in identity} | settings(descriptions.get(row.run, {}))
+        for (run, *own), group in grouped(of_method, ["run", *identity]).items():
+            recipe = dict(zip(identity, own, strict=True)) | settings(descriptions.get(run, {}))
             recipes[repr(sorted(recipe.items()))] = recipe
-            by_recipe.setdefault(repr(sorted(recipe.items())), []).append(row)
+            by_recipe.setdefault(repr(sorted(recipe.items())), []).extend(group)
         keys = sorted(set().union(*recipes.values()))
         varying = [key for key in keys if key != ORIGIN and len({repr(recipe.get(key)) for recipe in recipes.values()}) > 1]
         for key in sorted(by_recipe):
@@ -101,18 +116,25 @@ def differences(lines: Mapping[str, Sequence[Row]], descriptions: Descriptions) 
     found = []
     values: dict[str, dict[str, set[str]]] = {}
     for name, rows in lines.items():
-        for row in (row for row in rows if row.status == "ok"):
-            fields = {field: getattr(row, field) for field in PARITY} | {
-                key: value for key, value in settings(descriptions.get(row.run, {})).items() if key.startswith("train.")
-            }
-            for key, value in fields.items():
+        for run, *parity in grouped([row for row in rows if row.status == "ok"], ["run", *PARITY]):
+            trained = {k: value for k, value in settings(descriptions.get(run, {})).items() if k.startswith("train.")}
+            for key, value in (dict(zip(PARITY, parity, strict=True)) | trained).items():
                 shown = value[:10] if key == "commit" else f"{value:,}" if isinstance(value, int) else str(value)
                 values.setdefault(key, {}).setdefault(name, set()).add(shown)
     for key, by_line in values.items():
         if len(set().union(*by_line.values())) > 1:
-            each = "; ".join(f"{name} {' and '.join(sorted(given))}" for name, given in by_line.items())
-            found.append(f"Not equal: {key} ({each}).")
+            found.append(f"Not equal: {key} ({_each(by_line)}).")
     return found
+
+
+def _each(by_line: Mapping[str, set[str]]) -> str:
+    """ "soflow 128; meanflow 256"; of many lines only how many have which: "128: 40 lines; 256: 1 line"."""
+    texts = {name: " and ".join(sorted(given)) for name, given in by_line.items()}
+    if len(texts) <= NAMED:
+        return "; ".join(f"{name} {text}" for name, text in texts.items())
+    counts = Counter(texts.values())
+    told = [f"{text}: {count} line{'' if count == 1 else 's'}" for text, count in counts.most_common(NAMED)]
+    return "; ".join([*told, f"{len(counts) - NAMED} further values"] if len(counts) > NAMED else told)
 
 
 def _one_run_a_seed(name: str, rows: Sequence[Row]) -> dict[str, list[Row]]:

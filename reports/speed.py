@@ -44,6 +44,7 @@ class Panel:
     lines: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()  # heads of columns that a narrow terminal leaves out
+    net: str = ""  # "" where it is of several
 
 
 def panels(frame: pd.DataFrame) -> list[Panel]:
@@ -101,7 +102,7 @@ def _training(frame: pd.DataFrame) -> Iterator[Panel]:
                     lines.append((f"{variant}, compiled" if compiled else variant, method, *_training_texts(own, of_cell)))
         net, precision, batch = place
         heads = ("variant", "method", "same ms", "× FM", "gain", "best ms", "× FM", "gain", "images/s", "GB", "MFU", "J/image")
-        yield Panel(f"Training step: {net}, {precision}, batch {batch:.0f}", heads, tuple(lines), NOTES, ("J/image",))
+        yield Panel(f"Training step: {net}, {precision}, batch {batch:.0f}", heads, tuple(lines), NOTES, ("J/image",), str(net))
 
 
 def _training_texts(own: pd.DataFrame, compared: dict[str, dict[Any, Any]]) -> list[str]:
@@ -147,7 +148,7 @@ def _sampling(frame: pd.DataFrame) -> Iterator[Panel]:
             texts = [f"{steps:.0f}", str(method), _number(_value(network, "latency_ms", 1)), *rates]
             lines.append((*texts, _number(_value(whole, "images_per_second", last)), _number(memory)))
         note = f"Column best. to uint8: images/s at {batches[-1]}, decoding included. GB: beyond the weights."
-        yield Panel(f"Sampling: {net}, {precision}", tuple(heads), tuple(lines), (note,))
+        yield Panel(f"Sampling: {net}, {precision}", tuple(heads), tuple(lines), (note,), net=str(net))
 
 
 def _value(rows: pd.DataFrame, metric: str, batch: int) -> float:

@@ -1,5 +1,6 @@
 """What a table is: columns, lines, cells, each with the text to show and the values and runs behind it."""
 
+import functools
 import itertools
 import math
 import statistics
@@ -68,17 +69,17 @@ class Cell:
         """Training seeds."""
         return len(self.values)
 
-    @property
+    @functools.cached_property
     def sample_seeds(self) -> int:
         """Sampling seeds of a training seed; the most, where they differ."""
         return max((len(_by_sampling_seed(rows)) for rows in grouped(self.rows, ["train_seed"]).values()), default=0)
 
-    @property
+    @functools.cached_property
     def spread(self) -> float | None:
         """Sample standard deviation over training seeds; None below two."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
-    @property
+    @functools.cached_property
     def sampling_spread(self) -> float | None:
         """Sample standard deviation over sampling seeds within a training seed, pooled; None below two."""
         groups = [_by_sampling_seed(rows) for rows in grouped(self.rows, ["train_seed"]).values()]
@@ -86,13 +87,13 @@ class Cell:
         squares = sum((value - statistics.fmean(values)) ** 2 for values in groups for value in values)
         return math.sqrt(squares / freedom) if freedom else None
 
-    @property
+    @functools.cached_property
     def standard_error(self) -> float | None:
         """Of one set of images, from left-out groups or blocks: the mean over sets; None where no row has one."""
         errors = [row.standard_error for row in self.rows if row.standard_error is not None]
         return statistics.fmean(errors) if errors else None
 
-    @property
+    @functools.cached_property
     def spreads(self) -> dict[str, float]:
         """All that are known, by where they come from: TRAINING, SAMPLING, IMAGES."""
         found = {TRAINING: self.spread, SAMPLING: self.sampling_spread, IMAGES: self.standard_error}
@@ -116,7 +117,7 @@ class Cell:
         """The text, with what stands beside it: "2.663 (sampling sd 0.041)"."""
         return f"{self.text} ({self.aside_name} {self.aside})" if self.aside else self.text
 
-    @property
+    @functools.cached_property
     def ids(self) -> tuple[str, ...]:
         """Of the rows, as `bench explain` takes them."""
         return tuple(row_id(row) for row in self.rows)
@@ -142,7 +143,7 @@ class Line:
         names = {cell.aside_name for cell in self.cells if cell.values}
         return names.pop() if len(names) == 1 else ""
 
-    @property
+    @functools.cached_property
     def sampling_text(self) -> str:
         """Sampling seeds of a training seed: "3", "1 to 3" where columns differ, "" where nothing was sampled."""
         counts = {cell.sample_seeds for cell in self.cells if cell.sample_seeds}

@@ -13,12 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
 from bench.rows import Row
 from reports import compare
 from reports.cells import columns_of, line_of, ranked
-from reports.lines import Descriptions, current, differences, grouped, named_lines, records
+from reports.lines import Descriptions, Measured, current, differences, grouped, named_lines, records
 from reports.numbers import number
 from reports.table import ASIDE, IMAGES, LEVEL, SAMPLING, TRAINING, Failure, Line, Table
 
@@ -64,7 +62,7 @@ COST = {
 }
 
 
-def quality(frame: pd.DataFrame, descriptions: Descriptions | None = None) -> list[Table]:
+def quality(frame: Measured, descriptions: Descriptions | None = None) -> list[Table]:
     """One table for each data set, network, training length and protocol. `descriptions` tells recipes of a method apart."""
     rows = current(records(frame))
     floors = {key: (_mean(group), group[0].n) for key, group in grouped(_of(rows, [FLOOR]), ["dataset", "protocol"]).items()}
@@ -107,7 +105,7 @@ def _not_fid(conditions: Mapping[str, Any]) -> str:
     return f"{reason[0].upper()}{reason[1:]}."
 
 
-def cost(frame: pd.DataFrame, descriptions: Descriptions | None = None) -> list[Table]:
+def cost(frame: Measured, descriptions: Descriptions | None = None) -> list[Table]:
     """One table for each data set, network, training length, device and protocol."""
     rows = current(records(frame))
     identity = ["precision", "attention", "world_size"]

@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench import intervals, rows
 from reports import compare, tables
-from reports.headline import cost_sentences, quality_sentences
+from reports.site.headline import cost_sentences, quality_sentences
 from reports.table import Table
 from result_rows import cell, frame, made_up, row, scored
 
@@ -181,6 +181,8 @@ def test_rows_that_do_not_compare_are_refused(field: str, other: object) -> None
     ours, theirs = row(value=1.0), replace(row("meanflow", value=1.0), **{field: other})
     with pytest.raises(ValueError, match=rf"{field} '?{getattr(ours, field)}'? and '?{other}'? do not compare"):
         compare.compare("soflow", [ours], "meanflow", [theirs])
+    with pytest.raises(ValueError, match="do not compare"):
+        compare.column([("soflow", [ours]), ("meanflow", [theirs])])
 
 
 def test_the_same_seen_from_the_other_side() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from bench.errors import BenchError
 from reports import forms, tables
-from reports.headline import quality_sentences
 from reports.numbers import number, probability, unit_and_divisor, with_interval, with_spread
+from reports.site.headline import quality_sentences
 from result_rows import PROTOCOL, cell, described, failed, frame, row
 
 # Numbers
