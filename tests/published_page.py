@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 from reports import published, sheets
-from reports.render import environment
+from reports.site.templating import environment
 
 CLAIMS = {claim.id: claim for claim in published.load().claims}
 

@@ -107,7 +107,7 @@ def described(run: str, method: str, **config: Any) -> dict[str, Any]:
 def save(root: Root, given: list[rows.Row], descriptions: dict[str, dict[str, Any]] | None = None) -> None:
     for name in dict.fromkeys(r.run for r in given):
         method = next(r.method for r in given if r.run == name)
-        stem = re.sub(r"[^\w-]", "_", name)
+        stem = re.sub(r"[^\w-]", "_", name)[:60] + ("" if len(name) <= 60 else f"-{len(name)}-{name[-1:]}")
         description = (descriptions or {}).get(name) or described(name, method)
         rows.write(root.result_file(stem), [r for r in given if r.run == name], description)
 

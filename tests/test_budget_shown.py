@@ -1,13 +1,14 @@
 """Cost curves and budgets as people see them: the terminal at 80 columns, and the page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from bench import rows
 from bench.store import Root
 from command_line import bench
+from reports.charts.figures import curve_charts
+from reports.charts.looks import looks_of
 from reports.curves import panels
-from reports.figures import curve_charts
-from reports.looks import looks_of
 from reports.render import render
 from result_rows import HOSTILE, frame, save
 from test_budget import FAST, GPU, SLOW, run_of
@@ -38,8 +39,8 @@ def test_fid_is_a_short_name(tmp_path: Path) -> None:
 def curves_page(tmp_path: Path, given: list[rows.Row]) -> str:
     root = Root(tmp_path / "root")
     save(root, given)
-    text = render(root, tmp_path / "site").read_text()
-    return text[text.index('id="curves"') : text.index('id="failures"')]
+    text = render(root, tmp_path / "site").with_name("quality.html").read_text()
+    return text[text.index('id="curves"') :]
 
 
 def test_the_page_has_curves_and_a_few_budgets(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_without_snapshots_on_the_way_there_is_no_curve(tmp_path: Path) -> None:
 
 
 def test_names_on_the_page_are_text(tmp_path: Path) -> None:
-    assert "<script" not in curves_page(tmp_path, run_of(HOSTILE, [2.0, 1.0], [1.0, 2.0], run="r"))
+    assert "<script>" not in curves_page(tmp_path, run_of(HOSTILE, [2.0, 1.0], [1.0, 2.0], run="r"))
 
 
 def test_charts_show_the_means_at_each_snapshot() -> None:
@@ -75,3 +76,13 @@ def test_charts_show_the_means_at_each_snapshot() -> None:
 
 def test_help_has_an_example() -> None:
     assert "Example: bench budget --hours 10 --memory 40" in " ".join(bench("budget", "--help").output.split())
+
+
+def test_other_scores_have_curves_where_there_are_snapshots_and_no_budget(tmp_path: Path) -> None:
+    others = [replace(r, metric="kernel_distance") for r in (*SLOW, *FAST) if r.metric == "frechet_distance"]
+    page = curves_page(tmp_path, [*SLOW, *FAST, *others])
+    assert page.count("<svg") == 6
+    assert "Kernel distance against images seen" in page
+    assert page.count("<caption") == 1
+    once = [replace(r, run="another", images=1, metric="class_accuracy") for r in others[:1]]
+    assert "Class accuracy against" not in curves_page(tmp_path / "again", [*SLOW, *FAST, *once])

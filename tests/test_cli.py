@@ -80,7 +80,7 @@ def test_the_first_evening(tmp_path: Path) -> None:
             assert "soflow" in bench("table", kind, "--format", form, *root).stdout.replace("\\_", "_")
     page = Path(bench("report", *root).stdout.strip())
     assert page == tmp_path / "site" / "index.html"
-    assert page.read_text().count("<svg") >= 2
+    assert page.with_name("quality.html").read_text().count("<svg") >= 2
     assert "finished 100%" in bench("list", "runs", *root).stdout
 
 

@@ -1,10 +1,10 @@
-"""The page: every number on it is its row's, names are escaped, it stands alone and is the same every time."""
+"""The site: every number on it is its row's, names are escaped, it asks nobody else and is the same every time."""
 
 import json
+import posixpath
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +15,13 @@ from bench import rows
 from bench.errors import BenchError
 from bench.store import Root
 from reports import tables
-from reports.figures import quality_charts
-from reports.looks import looks_of
-from reports.render import environment, render
+from reports.charts.figures import quality_charts
+from reports.charts.looks import looks_of
+from reports.render import render
+from reports.site import templating
+from reports.site.links import run_page
 from result_rows import HOSTILE, failed, frame, realistic, row, save
-
-
-class Page(HTMLParser):
-    """Tables as text with the machine-readable value and link of each cell, plus all ids, links and tags."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.cells: list[dict[str, Any]] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.ids += [given["id"]] if given.get("id") else []
-        if tag == "td":
-            self.cells.append({"text": "", "value": None, "link": None, "class": given.get("class")})
-        if tag == "a" and given.get("href"):
-            self.links.append(str(given["href"]))
-            if self.cells and self.cells[-1]["link"] is None:
-                self.cells[-1]["link"] = given["href"]
-        if tag == "data":
-            self.cells[-1]["value"] = float(str(given["value"]))
-
-    def handle_data(self, data: str) -> None:
-        if self.cells:
-            self.cells[-1]["text"] += data
+from site_pages import leading_nowhere, rendered
 
 
 @pytest.fixture
@@ -57,18 +29,13 @@ def root(tmp_path: Path) -> Root:
     return Root(tmp_path / "root")
 
 
-def page_of(root: Root, given: list[rows.Row], tmp_path: Path) -> str:
-    save(root, given)
-    return render(root, tmp_path / "site").read_text(encoding="utf-8")
+# The site
 
 
-# The page
-
-
-def test_every_number_on_the_page_is_its_row(root: Root, tmp_path: Path) -> None:
+def test_every_number_in_the_tables_is_its_row(root: Root, tmp_path: Path) -> None:
     given = realistic()
-    page = Page(page_of(root, given, tmp_path))
-    shown = [item for item in page.cells if item["value"] is not None]
+    site = rendered(root, given, tmp_path / "site")
+    shown = [*site["index.html"].cells_of("quality"), *site["cost.html"].cells_of("cost")]
     means: dict[tuple[Any, ...], list[float]] = {}
     for r in (r for r in given if r.value is not None and r.metric != tables.FLOOR):
         means.setdefault((r.method, r.metric, r.steps), []).append(r.value)
@@ -79,38 +46,63 @@ def test_every_number_on_the_page_is_its_row(root: Root, tmp_path: Path) -> None
         assert found is not None, item
         text = float(found[0].replace(",", ""))
         assert any(text == pytest.approx(item["value"] / scale, rel=6e-3) for scale in (1, 1e-3, 1e6, 2**20)), item
-    assert {item["link"][1:] for item in shown} <= set(page.ids)
+        assert str(item["link"]).startswith("runs/")
+
+
+def test_a_run_s_page_has_every_row_in_full(root: Root, tmp_path: Path) -> None:
+    given = realistic()
+    site = rendered(root, given, tmp_path / "site")
+    for run in {r.run for r in given}:
+        page = site[run_page(run)]
+        own = [r for r in given if r.run == run]
+        assert {f"row-{rows.row_id(r)}" for r in own} <= set(page.ids)
+        assert sorted(c["value"] for c in page.cells_of("rows")) == sorted(r.value for r in own if r.value is not None)
 
 
 def test_every_link_has_a_target_and_ids_are_unique(root: Root, tmp_path: Path) -> None:
-    page = Page(page_of(root, realistic(), tmp_path))
-    assert {link[1:] for link in page.links} <= set(page.ids)
-    assert all(link.startswith("#") for link in page.links)
-    assert len(page.ids) == len(set(page.ids))
+    site = rendered(root, realistic(), tmp_path / "site")
+    assert leading_nowhere(tmp_path / "site") == []
+    for page in site.values():
+        assert len(page.ids) == len(set(page.ids))
+
+
+def test_every_page_is_reached_from_the_first(root: Root, tmp_path: Path) -> None:
+    site = rendered(root, realistic(), tmp_path / "site")
+    seen, waiting = set(), ["index.html"]
+    while waiting:
+        place = waiting.pop()
+        if place in site and place not in seen:
+            seen.add(place)
+            links = (link.partition("#")[0] for link in site[place].links)
+            waiting += [posixpath.normpath(posixpath.join(posixpath.dirname(place), link)) for link in links if link]
+    assert seen == set(site)
 
 
 def test_failure_and_floor_are_on_the_page(root: Root, tmp_path: Path) -> None:
-    text = page_of(root, realistic(), tmp_path)
-    section = text.partition('id="failures"')[2].partition("</section>")[0]
+    site = rendered(root, realistic(), tmp_path / "site")
+    section = site["provenance.html"].text.partition('id="failures"')[2].partition("</section>")[0]
     assert "the loss is not finite" in section
     assert "digits-meanflow-T-2-s1-abc" in section
-    assert "Real against real: 0.4123." in text
+    assert "Real against real: 0.4123." in site["index.html"].text
 
 
-def test_hostile_names_are_escaped_everywhere(root: Root, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [HOSTILE, "../../up", "名" * 300, "x" * 300, "a/b\\c", "", ".", "CON"])
+def test_hostile_names_are_escaped_everywhere(name: str, root: Root, tmp_path: Path) -> None:
     given = [
-        row(HOSTILE, seed, value=v, run=f"{HOSTILE}{seed}", dataset=HOSTILE, protocol=HOSTILE)
+        row(name, seed, value=v, run=f"{name}{seed}", dataset=name, protocol=name, device=name)
         for seed, v in enumerate((1.0, 2.0))
     ]
-    given += [failed(HOSTILE, 2, run=f"{HOSTILE}2", dataset=HOSTILE, reason=HOSTILE)]
-    given += [row(HOSTILE, 0, m, 5.0, run=f"{HOSTILE}0", dataset=HOSTILE) for m in ("train_images_per_second", "train_seconds")]
-    text = page_of(root, given, tmp_path)
-    page = Page(text)
-    assert "script" not in page.tags
-    assert "<script" not in text
-    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in page.ids)
-    assert {link[1:] for link in page.links} <= set(page.ids)
-    assert "&lt;script&gt;alert(" in text.partition("<svg")[2].partition("</svg>")[0]  # also inside a chart
+    given += [failed(name, 2, run=f"{name}2", dataset=name, reason=HOSTILE)]
+    given += [row(name, 0, m, 5.0, run=f"{name}0", dataset=name) for m in ("train_images_per_second", "train_seconds")]
+    folder = tmp_path / "some" / "where" / "site"
+    site = rendered(root, given, folder)
+    assert leading_nowhere(folder) == []
+    for page in site.values():
+        assert "<script>" not in page.text
+        assert "alert(" not in page.text or "&lt;script&gt;alert(" in page.text or "\\u003cscript\\u003ealert(" in page.text
+        assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", found) for found in page.ids)
+        assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,120}", part) for place in site for part in place.split("/"))
+    assert [path.name for path in (tmp_path / "some").rglob("*") if folder not in path.parents] == ["where", "site"]
 
 
 @pytest.mark.parametrize("name", ["_private", "$a_b$", "名", "a&b", "soflow"])
@@ -138,25 +130,31 @@ def test_a_run_name_cannot_reach_out_of_the_runs_folder(root: Root, tmp_path: Pa
     secret.mkdir(parents=True)
     root.runs.mkdir()  # so that runs/../elsewhere would resolve
     (secret / "steps-1.png").write_bytes(tiny_png())
-    assert "data:image/png" not in page_of(root, [row(run="../elsewhere")], tmp_path)
+    rendered(root, [row(run="../elsewhere")], tmp_path / "site")
+    assert not list((tmp_path / "site").rglob("*.png"))
 
 
-def test_page_stands_alone(root: Root, tmp_path: Path) -> None:
-    text = page_of(root, realistic(), tmp_path)
-    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in text
-    attributes = [(name, value or "") for name, value in Page(text).attributes]
-    assert not [pair for pair in attributes if "//" in pair[1] and not pair[0].startswith("xmlns")]
-    assert not set(Page(text).tags) & {"script", "link", "iframe", "object"}
-    assert "url(http" not in text
-    assert "metadata" not in text  # of matplotlib: the date of drawing
-    assert text.count("<style") == 1  # the page's own
+def test_the_site_asks_nobody_else(root: Root, tmp_path: Path) -> None:
+    """A browser is told so, and nothing on the pages would ask: tests/test_site_browser.py looks."""
+    policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    for place, page in rendered(root, realistic(), tmp_path / "site").items():
+        assert policy in page.text
+        attributes = [(name, value or "") for name, value in page.attributes]
+        outside = [pair for pair in attributes if "//" in pair[1] and not pair[0].startswith("xmlns")]
+        assert all(name == "href" and value.startswith("https://arxiv.org/") for name, value in outside), place
+        assert not set(page.tags) & {"iframe", "object", "embed", "form action"}
+        assert not [name for name, _ in attributes if name.startswith("on")], "no handlers in attributes"
+        assert "url(http" not in page.text
+        assert "<metadata" not in page.text  # of matplotlib: the date of drawing
 
 
 def test_same_input_same_bytes(root: Root, tmp_path: Path) -> None:
     save(root, realistic())
     write_log(root, "digits-soflow-T-2-s0-abc")
-    first, second = (render(root, tmp_path / place).read_bytes() for place in ("one", "two"))
-    assert first == second
+    one, two = (render(root, tmp_path / place).parent for place in ("one", "two"))
+    names = [path.relative_to(one) for path in sorted(one.rglob("*")) if path.is_file()]
+    assert names == [path.relative_to(two) for path in sorted(two.rglob("*")) if path.is_file()]
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
 
 
 def tiny_png() -> bytes:
@@ -183,42 +181,39 @@ def test_samples_and_logs_of_runs_that_are_here(root: Root, tmp_path: Path) -> N
     run.samples.mkdir()
     (run.samples / "steps-1.png").write_bytes(tiny_png())
     (run.samples / "steps-2.png").write_bytes(b"not a picture, though long enough for one")
-    text = page_of(root, realistic(), tmp_path)
-    pictures = [
-        dict(zip(("src", "width", "height"), m, strict=True))
-        for m in re.findall(r'<img src="(\S+)" width="(\d+)" height="(\d+)"', text)
-    ]
-    assert [(p["width"], p["height"]) for p in pictures] == [("64", "32")]
-    assert 'alt="Samples of soflow in 1 step"' in text
-    section = text.partition('id="samples"')[2].partition("</section>")[0]
-    assert "the run directory digits-meanflow-T-2-s0-abc is not here" in section
-    assert "<code>bench run meanflow</code>" in section
-    assert "A perfect network&#39;s training mse is not zero" in text
-    assert text.count('aria-labelledby="mse-') == 1
+    site = rendered(root, realistic(), tmp_path / "site")
+    text = site["samples.html"].text
+    assert "Samples of soflow in 1 step" in text
+    assert "the run directory digits-meanflow-T-2-s0-abc is not here" in text
+    assert "<code>bench run meanflow</code>" in text
+    assert [file.read_bytes() for file in (tmp_path / "site" / "samples").iterdir()] == [tiny_png()]
+    assert "A perfect network&#39;s training mse is not zero" in site["training.html"].text
+    assert site["training.html"].text.count('aria-labelledby="mse-') == 1
 
 
 def test_protocols_share_logs_and_samples_of_all_their_methods(root: Root, tmp_path: Path) -> None:
     for method in ("soflow", "meanflow"):
         write_log(root, f"digits-{method}-T-2-s0-abc")
-    text = page_of(root, [row(), row("meanflow", protocol="other")], tmp_path)
-    [chart] = re.findall(r'<svg[^>]*aria-labelledby="mse-.*?</svg>', text, flags=re.DOTALL)
+    site = rendered(root, [row(), row("meanflow", protocol="other")], tmp_path / "site")
+    [chart] = re.findall(r'<svg[^>]*aria-labelledby="mse-.*?</svg>', site["training.html"].text, flags=re.DOTALL)
     assert ">soflow</text>" in chart
     assert ">meanflow</text>" in chart
     for method in ("soflow", "meanflow"):
-        assert text.count(f"samples of the run digits-{method}-T-2-s0-abc are not here") == 1
+        assert site["samples.html"].text.count(f"samples of the run digits-{method}-T-2-s0-abc are not here") == 1
 
 
 def test_a_run_without_rows_is_listed(root: Root, tmp_path: Path) -> None:
     run = root.run("digits-soflow-T-2-s7-abc")
     run.path.mkdir(parents=True)
     run.write_status("stopped", images=2, reason="SIGTERM")
-    text = page_of(root, [row()], tmp_path)
-    assert "stopped, no result rows" in text
-    assert "SIGTERM" in text
+    site = rendered(root, [row()], tmp_path / "site")
+    assert "stopped, no result rows" in site["provenance.html"].text
+    assert "SIGTERM" in site["provenance.html"].text
+    assert "bench eval" in site[run_page(run.name)].text
 
 
 def test_provenance(root: Root, tmp_path: Path) -> None:
-    text = page_of(root, [row()], tmp_path)
+    text = rendered(root, [row()], tmp_path / "site")[run_page(row().run)].text
     for fact in (
         "0123456789abcdef, with changes that are not in it",
         "da7a",
@@ -227,7 +222,18 @@ def test_provenance(root: Root, tmp_path: Path) -> None:
         "batch = 128",
         "bench run soflow",
     ):
-        assert fact in text.partition('id="provenance"')[2], fact
+        assert fact in text, fact
+
+
+def test_two_runs_are_given_their_values_settings_and_rows(root: Root, tmp_path: Path) -> None:
+    given = [row(sample_seed=seed, value=v) for seed, v in enumerate((1.0, 3.0))] + [row("meanflow", value=5.0)]
+    text = rendered(root, given, tmp_path / "site")["compare.html"].text
+    data = json.loads(text.partition('id="runs">')[2].partition("</script>")[0])
+    by_run = {record["run"]: record for record in data}
+    [found] = by_run[given[0].run]["values"].values()
+    assert (found["value"], found["seeds"], found["sd"]) == (2.0, 2, pytest.approx(2**0.5))
+    assert found["rows"] == [rows.row_id(r) for r in given[:2]]
+    assert by_run[given[0].run]["settings"]["train.batch"] == "128"
 
 
 def test_no_results(root: Root, tmp_path: Path) -> None:
@@ -240,9 +246,9 @@ def test_no_results(root: Root, tmp_path: Path) -> None:
 
 def test_a_missing_value_fails_the_template() -> None:
     with pytest.raises(UndefinedError):
-        environment().get_template("index.html.j2").render(qualities=[])
+        templating.page("index.html", "index.html.j2", {"qualities": []})
     with pytest.raises(UndefinedError):
-        environment().from_string("{{ absent }}").render()
+        templating.environment().from_string("{{ absent }}").render()
 
 
 def test_reports_leave_torch_out() -> None:

@@ -15,9 +15,9 @@ from bench import rows, show
 from bench.rows import read, row_id, write
 from bench.store import Root
 from reports import forms, tables
-from reports.figures import _bars, quality_charts
+from reports.charts.figures import _mark, quality_charts
+from reports.charts.looks import looks_of
 from reports.lines import records
-from reports.looks import looks_of
 from reports.numbers import number
 from reports.render import render
 from result_rows import cell, frame, realistic, row, save
@@ -156,8 +156,6 @@ def test_every_value_tells_its_spreads_and_its_rows(tmp_path: Path) -> None:
     assert folded.count(ids) == 1
     error = statistics.fmean(r.standard_error or 0.0 for r in own)
     assert f"<td>{number(error)}</td>" in folded
-    provenance = page.partition('id="provenance"')[2]
-    assert f"frechet distance, 1 step: {' '.join(rows.row_id(r) for r in own if r.train_seed == 0)}" in provenance
 
 
 def test_what_is_not_distinguishable_is_marked_and_explained(tmp_path: Path) -> None:
@@ -169,7 +167,7 @@ def test_what_is_not_distinguishable_is_marked_and_explained(tmp_path: Path) -> 
     assert cells[2.5][1].startswith("≈not distinguishable from the best: ")  # the words for a reader who does not see the sign
     assert "≈ stands before what is not distinguishable from it" in text
     assert "≈ not distinguishable from the best of its column, 95 %, over training seeds (Welch&#39;s t test)." in text
-    assert "meanflow − soflow = 0.5 (95 % interval" in text.partition("</header>")[0]
+    assert "meanflow − soflow = 0.5 (95 % interval" in text.partition('id="leaderboard"')[0]
     folded = text.partition("Differences from the best of each column</summary>")[2].partition("</details>")[0]
     assert ">not distinguishable</td>" in folded
     assert ">distinguishable</td>" in folded
@@ -204,4 +202,5 @@ def test_chart_bars_are_the_spread_that_the_table_shows() -> None:
     given = [row(value=v, sample_seed=k) for k, v in enumerate((10.0, 12.0))]
     [table] = tables.quality(frame(*given))
     cell = table.lines[0].cells[0]
-    assert _bars([cell], False, 2.0) == [[pytest.approx(2**0.5 / 2)], [pytest.approx(2**0.5 / 2)]]
+    mark = _mark(1.0, cell, 2.0)
+    assert (mark.y, mark.below, mark.above) == (5.5, pytest.approx(2**0.5 / 2), pytest.approx(2**0.5 / 2))

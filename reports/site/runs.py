@@ -1,15 +1,13 @@
 """Where each run comes from: one entry a run, with all that makes it again."""
 
 import dataclasses
-import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tomli_w
 
-from bench.rows import Row, row_id
+from bench.rows import Row
 from bench.store import RunDirectory, read_json
 from reports.lines import Descriptions, flatten, grouped
 
@@ -19,19 +17,11 @@ NOT_RECORDED = "not recorded"
 @dataclasses.dataclass(frozen=True)
 class Entry:
     run: str
-    anchor: str
     state: str  # ok | partly failed | failed | skipped | the state of a run without result rows
     reasons: tuple[str, ...]  # why something is not ok
     command: str  # makes the run again; "" where it was not recorded
     facts: tuple[tuple[str, str], ...]  # (name, value)
     config: str  # resolved settings, as TOML
-    rows: tuple[tuple[str, str], ...] = ()  # (what was measured, ids in the order of the sampling seeds)
-
-
-def anchor(name: str, kind: str = "run") -> str:
-    """A fragment that is safe in an id and a link, and different for different names."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "-", name)
-    return f"{kind}-{safe}" if safe == name else f"{kind}-{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def protocols(descriptions: Descriptions) -> dict[str, list[tuple[str, str]]]:
@@ -68,22 +58,12 @@ def _entry(run: str, rows: Sequence[Row], description: Mapping[str, Any] | None,
     config = description.get("config")
     return Entry(
         run=run,
-        anchor=anchor(run),
         state=state,
         reasons=tuple(reasons),
         command=str(description.get("command") or ""),
         facts=tuple(_facts(description)),
         config=_toml(config) if isinstance(config, Mapping) else "",
-        rows=tuple(_ids(rows)),
     )
-
-
-def _ids(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """The ids of a run's measurements, by protocol, metric and number of steps."""
-    by_what: dict[str, list[str]] = {}
-    for row in sorted(rows, key=lambda row: (row.protocol, row.metric, row.steps or 0, row.sample_seed or 0)):
-        by_what.setdefault(f"{row.protocol}, {_what(row).rstrip(',')}", []).append(row_id(row))
-    return ((what, " ".join(ids)) for what, ids in by_what.items())
 
 
 def _what(row: Row) -> str:

@@ -1,0 +1,1 @@
+"""What is known of the papers, and what is said of them: pages of methods, settings beside theirs, citations."""
