@@ -20,10 +20,9 @@ def pages() -> dict[Path, str]:
         frame, description = results.read(path)
         found[path.parent / "README.md"] = markdown(frame, description)
         where = path.parent.relative_to(ROOT)
-        for panel in panels(frame):
-            if panel.title.startswith("Training step"):
-                shown += ["", f"{panel.title}, {description['machine']['device']} ([all of it]({where}/README.md)):", ""]
-                shown += table(panel, SHOWN)
+        panel = [panel for panel in panels(frame) if panel.title.startswith("Training step")][-1]  # of the largest net
+        shown += ["", f"{panel.title}, {description['machine']['device']} ([all of it]({where}/README.md)):", ""]
+        shown += table(panel, SHOWN)
     readme = ROOT / "README.md"
     text = readme.read_text()
     head, tail = text[: text.index(START) + len(START)], text[text.index(END) :]
