@@ -29,7 +29,13 @@ def report(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="With --serve. 0: any that is free. Default: 8000.")
     ] = None,
-    pdf: Annotated[Path | None, typer.Option(help="Also print the pages to this file, by a browser that is here.")] = None,
+    pdf: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also print to this file, by a browser that is here: all pages but those of single runs, of two runs, "
+            "and of whole tables that the leaderboard shows a part of."
+        ),
+    ] = None,
 ) -> None:
     """Write the comparison as a site that needs no network: open its index.html, or put it on any static server."""
     from bench import console_report

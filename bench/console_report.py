@@ -105,7 +105,7 @@ def remarks(site: "Site") -> list[str]:
 
 def say(text: str, style: str = "") -> None:
     """Beside the path, without what would steer the terminal: names may hold anything."""
-    beside.print(re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text), style=style)
+    beside.print(re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "?", text), style=style)
 
 
 def open_page(address: str) -> None:

@@ -159,12 +159,8 @@ def training_means(rows: Sequence[Row]) -> dict[int, float]:
     }
 
 
-def same_networks(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[tuple[int, Difference], ...]:
-    """Of each training seed that both have, the difference on the same noises and labels; left out where nothing pairs."""
-    return _networks(side("", ours), side("", theirs))
-
-
 def _networks(a: Side, b: Side) -> tuple[tuple[int, Difference], ...]:
+    """Of each training seed that both have, the difference on the same noises and labels; left out where nothing pairs."""
     found = ((seed, _paired(a.networks[seed], b.networks[seed])) for seed in sorted(a.networks.keys() & b.networks.keys()))
     return tuple((seed, difference) for seed, difference in found if difference)
 

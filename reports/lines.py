@@ -97,6 +97,15 @@ def named_lines(rows: Sequence[Row], descriptions: Descriptions, identity: Seque
     return lines
 
 
+def told_apart(lines: Sequence[tuple[str, str]]) -> list[str]:
+    """What (line, run) pairs of several tables are called beside each other: the run in brackets after a name that two have.
+
+    A line's name says what varies inside its own table: "soflow" of two tables may be two recipes.
+    """
+    counts = Counter(name for name, _ in lines)
+    return [f"{name} [{run}]" if counts[name] > 1 else name for name, run in lines]
+
+
 def settings(description: Mapping[str, Any]) -> dict[str, Any]:
     """A run's resolved settings, flat ("train.batch": 128), without the seed and without where the data lies."""
     config = description.get("config")

@@ -11,6 +11,7 @@ from reports.charts.looks import looks_of
 from reports.curves import panels
 from reports.render import render
 from result_rows import HOSTILE, frame, save
+from site_pages import leading_nowhere
 from test_budget import FAST, GPU, SLOW, run_of
 
 
@@ -86,3 +87,9 @@ def test_other_scores_have_curves_where_there_are_snapshots_and_no_budget(tmp_pa
     assert page.count("<caption") == 1
     once = [replace(r, run="another", images=1, metric="class_accuracy") for r in others[:1]]
     assert "Class accuracy against" not in curves_page(tmp_path / "again", [*SLOW, *FAST, *once])
+
+
+def test_a_mark_on_the_way_leads_to_its_row(tmp_path: Path) -> None:
+    """Rows of earlier snapshots stand in no table of scores, but on their run's page."""
+    curves_page(tmp_path, [*SLOW, *FAST])
+    assert leading_nowhere(tmp_path / "site") == []

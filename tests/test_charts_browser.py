@@ -10,7 +10,7 @@ import pytest
 from bench.store import Root
 from reports.render import render
 from result_rows import HOSTILE, described, realistic, row, save
-from site_browser import NO_BROWSER, browser_page
+from site_browser import NO_BROWSER, browser_page, until
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 LIVE = "document.querySelectorAll('figure.chart.live .main-svg').length"
@@ -34,15 +34,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.write_status("finished", images=4)
     run.train_log.write_text("".join(json.dumps({"images": i, "epoch": i / 2, "mse": 1 / i}) + "\n" for i in (1, 2, 3)))
     return render(root, folder / "site").parent
-
-
-def until(page: Any, condition: str, seconds: float = 30.0) -> None:
-    """Asked from outside: the policy forbids playwright's own waiting, which evaluates text in the page."""
-    for _ in range(int(seconds * 20)):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"not in {seconds} s: {condition}")
 
 
 def live(page: Any) -> None:
@@ -139,6 +130,36 @@ def test_the_scale_of_y_is_switched(site: Path) -> None:
         offered = page.evaluate(f"{SPECS}.map(spec => spec.log.may)")
         assert offered[0]
         assert not all(offered), "a kernel distance is zero"
+
+
+def test_the_scales_are_in_the_address(site: Path) -> None:
+    kind = f"{BOX}._fullLayout.yaxis.type"
+    pressed = f"document.querySelector('{CHART} .chart-scale').getAttribute('aria-pressed')"
+    with browser_page(site / "quality.html") as page:
+        live(page)
+        name = page.locator(CHART).get_attribute("id")
+        button = page.locator(f"{CHART} .chart-scale").first
+        button.click()
+        assert page.evaluate("location.hash") == f"#log={name}"
+        page.get_by_role("checkbox", name="meanflow").uncheck()
+        address = page.url
+        page.evaluate("location.hash = '#off=meanflow'")  # as the reader goes back
+        until(page, f"{kind} === 'log' && {pressed} === 'true'")
+        page.evaluate(f"location.hash = '#log={name}'")
+        until(page, f"{kind} === 'linear' && {pressed} === 'false'")
+        button.click()
+        assert page.evaluate(kind) == "log"
+        assert "log" not in page.evaluate("location.hash")
+    with browser_page(address) as page:
+        live(page)
+        assert [page.evaluate(kind), page.evaluate(pressed)] == ["linear", "false"]
+        assert "meanflow" not in shown(page)
+        zero = page.evaluate(f"document.querySelectorAll('figure.chart')[{SPECS}.findIndex(spec => !spec.log.may)].id")
+    with browser_page(f"{(site / 'quality.html').resolve().as_uri()}#log={zero},no-such-chart") as page:
+        live(page)
+        page.evaluate(f"document.getElementById('{zero}').scrollIntoView()")
+        until(page, f"document.querySelector('#{zero}.live .main-svg')")
+        assert page.evaluate(f"document.querySelector('#{zero} .chart-box')._fullLayout.yaxis.type") == "linear"
 
 
 def test_a_point_opens_its_run_or_names_its_runs(site: Path) -> None:

@@ -15,7 +15,7 @@ from reports.papers.prose import REFERENCES, Said, cite, latex, listed, plain
 from reports.render import render
 from reports.site.content import gather
 from result_rows import HOSTILE, PROTOCOL, described, failed, realistic, row, save, scored
-from site_browser import NO_BROWSER, browser_page
+from site_browser import NO_BROWSER, browser_page, until
 from site_pages import rendered
 
 TRAIN = {
@@ -49,6 +49,21 @@ def text_of(found: Citation) -> str:
 
 
 # The paragraph
+
+
+def test_what_was_imported_was_not_trained_here(root: Root) -> None:
+    given = [scored("soflow", 0, k, [1.0, 2.0], steps=1) for k in (0, 1)]
+    imported = {"soflow": {"more": {"config": {"origin": "imported SoFlow ema abc", "methods": {"soflow": {}}}}}}
+    text = text_of(cited(root, given, **imported))
+    assert text.startswith("We evaluate SoFlow")
+    assert "Its weights were published by others, not trained here." in text
+    assert "Scoring ran on" in text
+    assert "raining and scoring" not in text
+
+
+def test_without_a_common_number_of_steps_each_has_its_own(root: Root) -> None:
+    given = [scored("soflow", 0, 0, [1.0, 2.0], steps=1), scored("flow_matching", 0, 0, [1.0, 2.0], steps=64)]
+    assert "(network evaluations): Flow Matching at 64; SoFlow at 1" in text_of(cited(root, given))
 
 
 def test_the_paragraph_says_what_the_rows_say(root: Root) -> None:
@@ -219,7 +234,7 @@ def test_buttons_copy_what_they_name(root: Root, tmp_path: Path) -> None:
     site = render(root, tmp_path / "site").parent
     with browser_page(site / "cite.html", permissions=["clipboard-read", "clipboard-write"]) as page:
         page.click("button[data-copies=references]")
-        page.wait_for_function("document.getElementById('copied').textContent")
+        until(page, "document.getElementById('copied').textContent")
         held = page.evaluate("navigator.clipboard.readText().catch(() => String(getSelection()))")
         assert held.strip() == (site / "data/references.bib").read_text(encoding="utf-8").strip()
     with browser_page(site / "cite.html", scripts=False) as page:

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from bench import intervals, rows
+from bench.intervals import Difference
 from reports import compare, tables
 from reports.site.headline import cost_sentences, quality_sentences
 from reports.table import Table
@@ -92,11 +93,16 @@ def test_pairing_finds_what_two_separate_errors_would_miss() -> None:
     assert found.difference.freedom == 27
 
 
+def networks(ours: list[rows.Row], theirs: list[rows.Row]) -> tuple[tuple[int, Difference], ...]:
+    """Of each training seed, what its two networks say of each other."""
+    return compare.compare("ours", ours, "theirs", theirs).networks
+
+
 def test_metrics_without_replicates_pair_by_sampling_seed() -> None:
     shared = (0.0, 5.0, -3.0)
     a = [row("soflow", value=1 + s + d, sample_seed=k) for k, (s, d) in enumerate(zip(shared, (0.0, 0.1, -0.1), strict=True))]
     b = [row("meanflow", value=2 + s, sample_seed=k) for k, s in enumerate(shared)]
-    [(seed, found)] = compare.same_networks(b, a)
+    [(seed, found)] = networks(b, a)
     expected = stats.ttest_rel([r.value for r in b], [r.value for r in a])
     assert seed == 0
     assert (found.value, found.p_value) == pytest.approx((1.0, expected.pvalue), rel=1e-9)
@@ -105,12 +111,12 @@ def test_metrics_without_replicates_pair_by_sampling_seed() -> None:
 def test_only_the_same_noises_of_the_same_training_seed_pair() -> None:
     draw = random.Random(0)
     a, b = (made_up({m: 1.0}, seeds=2, own=0.1, draw=draw) for m in ("soflow", "meanflow"))
-    assert [seed for seed, _ in compare.same_networks(a, b)] == [0, 1]
-    assert [seed for seed, _ in compare.same_networks(a, [r for r in b if r.train_seed == 1])] == [1]
-    assert not compare.same_networks(a, [replace(r, sample_seed=(r.sample_seed or 0) + 10) for r in b])
-    assert not compare.same_networks(a, [replace(r, n=1000) for r in b])
+    assert [seed for seed, _ in networks(a, b)] == [0, 1]
+    assert [seed for seed, _ in networks(a, [r for r in b if r.train_seed == 1])] == [1]
+    assert not networks(a, [replace(r, sample_seed=(r.sample_seed or 0) + 10) for r in b])
+    assert not networks(a, [replace(r, n=1000) for r in b])
     two = [r for r in b if r.sample_seed != 1]
-    assert {found.freedom for _, found in compare.same_networks(a, two)} == {18}
+    assert {found.freedom for _, found in networks(a, two)} == {18}
 
 
 def test_one_training_seed_leaves_the_methods_open() -> None:

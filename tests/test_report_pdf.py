@@ -7,11 +7,14 @@ import pytest
 
 from bench.store import Root
 from command_line import bench, mistake
+from published_page import CLAIMS
 from reports.render import build
 from reports.site import pdf
+from reports.site.links import method_page
 from result_rows import HOSTILE, PROTOCOL, described, realistic, row, save
 from site_browser import BROWSER, NO_BROWSER
 from site_pages import Page
+from test_claimed import CONDITIONS, in_recipe, ours
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def test_a_pdf_of_the_pages(root: Root, tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [str(tmp_path / "site" / "index.html"), str(target)]
     data = target.read_bytes()
     assert data.startswith(b"%PDF")
-    assert len(re.findall(rb"/Type\s*/Page\b", data)) >= len(pdf.PAGES)
+    assert len(re.findall(rb"/Type\s*/Page\b", data)) >= len(pdf.PAGES)  # one method: as many as there are entries
     assert str(tmp_path).encode() not in data
 
 
@@ -71,16 +74,54 @@ def test_the_document_has_all_pages_and_links_that_lead_somewhere(tmp_path: Path
     page = Page(text)
     assert "script" not in page.tags
     assert len(page.ids) == len(set(page.ids))
-    assert {f"page-{place.removesuffix('.html')}" for place in pdf.PAGES} <= set(page.ids)
+    places = pdf.among(files)
+    own = sorted(place for place in files if place.startswith("methods/"))
+    assert own == [place for place in places if place not in pdf.PAGES]
+    assert len(own) == 4
+    assert [place for place in places if place in pdf.PAGES] == [place for place in pdf.PAGES if place != "methods/"]
+    assert [name for name in page.ids if name.endswith(".html")] == [f"page-{place}" for place in places]
     inside = {
         str(value)[1:] for name, value in page.attributes if name in ("href", "xlink:href") and str(value).startswith("#")
     }
-    assert f"page-provenance-protocol-{PROTOCOL}" in inside
+    assert f"page-provenance.html-protocol-{PROTOCOL}" in inside  # from pages beside it and from those of methods
+    assert f"page-{method_page('soflow')}" in inside
     assert inside <= set(page.ids)
     labels = [value for name, value in page.attributes if name == "aria-labelledby"]
     assert {word for label in labels for word in str(label).split()} <= set(page.ids)
     shown = [link for link in page.links if not link.startswith(("#", "https://", "data:"))]
     assert {link for link in shown if not link.endswith(".css")} <= set(files)
+
+
+def test_methods_whose_names_begin_alike_have_ids_of_their_own(tmp_path: Path) -> None:
+    root = Root(tmp_path / "a")
+    save(root, [row("mine", value=1.0), row("mine-paper", value=2.0), row("mine-paper-title", value=2.0)])
+    page = Page(pdf.document(build([root], tmp_path / "site").files))
+    assert len(page.ids) == len(set(page.ids))
+
+
+def folds(text: str) -> dict[str, list[bool]]:
+    """By what a <details> is called: whether each of them is open."""
+    found: dict[str, list[bool]] = {}
+    for attributes, called in re.findall(r"<details\b([^>]*)>\s*<summary>(.*?)</summary>", text, re.DOTALL):
+        name = re.sub(r"<[^>]*>", " ", called).split()[0]
+        found.setdefault("claims" if "claims" in attributes else name, []).append(bool(re.search(r"\sopen\b", attributes)))
+    return found
+
+
+def test_what_the_numbers_rest_on_is_open_in_the_document(tmp_path: Path) -> None:
+    root = Root(tmp_path / "a")
+    claimed = ours(12.0)
+    description = described(claimed.run, "soflow", **in_recipe(CLAIMS["soflow-b4-1"])) | {"protocols": {"p": CONDITIONS}}
+    save(root, [*realistic(), claimed, row("alone", value=1.0, metric="class_accuracy")], {claimed.run: description})
+    files = build([root], tmp_path / "site").files
+    pages, printed = folds("".join(files[place].decode() for place in pdf.among(files))), folds(pdf.document(files))
+    for name in ("Parity", "Differences", "Every", "What"):
+        assert set(pages[name]) == {False}
+        assert set(printed[name]) == {True}, name
+    assert printed["claims"] == pages["claims"]
+    assert set(printed["claims"]) == {False, True}, "published tables without a figure of ours stay closed"
+    for name in ("Data", "BibTeX", "LaTeX"):
+        assert set(printed[name]) == {False}, name
 
 
 def test_a_page_that_lost_its_main_part_is_noticed() -> None:

@@ -230,7 +230,7 @@ def test_two_runs_are_given_their_values_settings_and_rows(root: Root, tmp_path:
     text = rendered(root, given, tmp_path / "site")["compare.html"].text
     data = json.loads(text.partition('id="runs">')[2].partition("</script>")[0])
     by_run = {record["run"]: record for record in data}
-    [found] = by_run[given[0].run]["values"].values()
+    [found] = by_run[given[0].run]["values"]
     assert (found["value"], found["seeds"], found["sd"]) == (2.0, 2, pytest.approx(2**0.5))
     assert found["rows"] == [rows.row_id(r) for r in given[:2]]
     assert by_run[given[0].run]["settings"]["train.batch"] == "128"

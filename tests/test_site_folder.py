@@ -1,5 +1,6 @@
 """The folder of a site: ours alone, whole or as it was, without what an earlier site left, and never a file outside it."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -153,3 +154,26 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "site").write_text("")
     with pytest.raises(BenchError, match="Not a directory"):
         SiteFolder(tmp_path / "site")
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """From now on the system lets nobody read."""
+
+    def refuse(path: Path, *_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, method, refuse)
+
+
+def test_an_old_file_that_can_not_be_read_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path)
+    refusing(monkeypatch, "read_bytes")
+    with pytest.raises(BenchError, match=r"index\.html \(Permission denied\)"):
+        publish(tmp_path)
+
+
+def test_a_lone_page_that_can_not_be_read_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "index.html").write_text("<title>One-step generators compared</title>")
+    refusing(monkeypatch, "read_text")
+    with pytest.raises(BenchError, match="Permission denied"):
+        SiteFolder(tmp_path)

@@ -13,7 +13,7 @@ from PIL import Image
 from bench.store import Root
 from result_rows import HOSTILE, row
 from sample_grids import METHODS, colour, grid, samples_site, three_runs, write_run
-from site_browser import NO_BROWSER, browser_page
+from site_browser import NO_BROWSER, browser_page, until
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 
@@ -70,7 +70,7 @@ def comes_back(page: Any, facts: dict[str, str]) -> None:
     """The focus is at what was looked at last; the browser tells the page that the dialog was closed a moment later."""
     found = "(({className, dataset}) => ({className, ...dataset}))(document.activeElement)"
     wanted = f"(facts => JSON.stringify(Object.entries(facts).sort()))({json.dumps(facts)})"
-    page.wait_for_function(f"JSON.stringify(Object.entries({found}).sort()) === {wanted}", timeout=3000)
+    until(page, f"JSON.stringify(Object.entries({found}).sort()) === {wanted}")
 
 
 # Without a script
@@ -270,7 +270,7 @@ def test_a_link_leads_to_a_state(state: str, shown: tuple[str, str, str], site: 
 
 def test_another_fragment_is_followed(page: Any) -> None:
     page.evaluate("location.hash = '#class=2&noise=5'")
-    page.wait_for_function("document.querySelector('.path h3').textContent.includes('noise 5')")
+    until(page, "document.querySelector('.path h3').textContent.includes('noise 5')")
     assert page.input_value("#pick-class") == "2"
 
 

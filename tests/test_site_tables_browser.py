@@ -11,7 +11,7 @@ from reports.render import render
 from reports.site.content import gather
 from reports.site.exports import table_name
 from result_rows import HOSTILE, described, realistic, row, save
-from site_browser import NO_BROWSER, browser_page
+from site_browser import NO_BROWSER, browser_page, until
 from test_claimed import CONDITIONS, in_recipe, ours
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
@@ -94,7 +94,7 @@ def test_a_link_leads_to_the_sorted_table(site: Path, name: str) -> None:
         page.reload()
         assert order(page, name) == shown == "aecbd"
         page.evaluate("location.hash = ''")
-        page.wait_for_function("document.querySelectorAll('th[aria-sort]').length === 0")
+        until(page, "document.querySelectorAll('th[aria-sort]').length === 0")
         assert order(page, name) == "bcaed"
         page.evaluate("location.hash = 'sort=nobody.x.up,%E0%A4.&dataset=%'")  # nonsense is nothing
         page.wait_for_timeout(30)

@@ -11,7 +11,7 @@ def test_stability_is_that_of_the_log() -> None:
     assert (found.final, found.lowest, found.highest) == (Reading(1.5, 7.0), Reading(0.5, 2.0), Reading(5.0, 1.0))
     assert found.norm == Reading(9.0, 2.0)
     assert found.spikes == (Reading(3.2, 6.0),)  # above 3 x the median of 1, 9, 1, 1, 1.1; the second line is too early
-    assert (found.resumed, found.lines, found.reasons, found.steady) == (2, 7, ("x failed",), False)
+    assert (found.resumed, found.lines, found.reasons) == (2, 7, ("x failed",))
 
 
 def test_what_is_not_finite_is_counted_and_in_no_extreme() -> None:

@@ -54,7 +54,8 @@ def publish(charts: Sequence[Chart], folder: SiteFolder) -> None:
     files: dict[str, bytes] = {}
     for chart in charts:
         drawing, data = standalone(chart.svg), chart.plot.csv()
-        files |= {f"charts/{chart.name}.svg": drawing.encode(), f"data/{chart.name}.csv": data.encode()}
+        texts = {f"charts/{chart.name}.svg": drawing, f"data/{chart.name}.csv": data}
+        files |= {place: text.encode(errors="replace") for place, text in texts.items()}  # names may be no UTF-8
     if charts:
         files |= {LIBRARY: _of_plotly("plotly.min.js"), LICENSE: _of_plotly("LICENSE.txt")}
     for place, content in files.items():

@@ -8,6 +8,7 @@ import hashlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reports.charts.chart import Chart
@@ -143,23 +144,24 @@ def throughput_chart(table: Table, looks: Looks) -> Chart | None:
 
 
 def quality_against_time(quality: Table, cost: Table, looks: Looks) -> Chart | None:
-    """Points: Fréchet distance at the fewest steps against seconds of training, a point a method that has both."""
+    """Points: Fréchet distance at the fewest steps against seconds of training, a point a line whose every run has both.
+
+    They meet by their runs: a line's name says what varies inside its own table, and is another run's in another table.
+    """
     indices = quality.column_indices("frechet_distance")
-    seconds = {line.name: cell for line, cell in _valued(cost, "train_seconds")}
-    found = [(line, line.cells[indices[0]]) for line in quality.lines if indices and line.name in seconds]
-    found = [(line, cell) for line, cell in found if cell.values]
+    times = [cell for _, cell in _valued(cost, "train_seconds")]
+    cells = [(line, line.cells[indices[0]]) for line in quality.lines if indices and line.cells[indices[0]].values]
+    found = [(line, cell, time) for line, cell in cells if (time := _of_runs(cell.runs, times))]
     if not found:
         return None
     column, series = quality.columns[indices[0]], []
-    for line, cell in found:
-        time = seconds[line.name]
-        runs = tuple(dict.fromkeys((*cell.runs, *time.runs)))
-        mark = _mark(time.mean or 0.0, cell, column.divisor, x_bar=time.spread or 0.0, runs=runs)
+    for line, cell, time in found:
+        mark = _mark(time.mean or 0.0, cell, column.divisor, x_bar=time.spread or 0.0)
         series.append(Series(line.name, looks[line.name], (mark,)))
     return _chart(
         _identity("time", cost, quality),
         title=f"{_capital(column.head)} against training time",
-        caption=f"{cost.title}. {bars_text([cell for _, cell in found])}Lower left is better: closer to the data after "
+        caption=f"{cost.title}. {bars_text([cell for _, cell, _ in found])}Lower left is better: closer to the data after "
         "less time.",
         x=Axis("seconds of training ↓"),
         y=Axis(column.full_head, _log_if_positive(series)),
@@ -167,6 +169,16 @@ def quality_against_time(quality: Table, cost: Table, looks: Looks) -> Chart | N
         joined=False,
         where=_where(quality),
     )
+
+
+def _of_runs(runs: Sequence[str], cells: Sequence[Cell]) -> Cell | None:
+    """The cell of exactly these runs, or what another holds of them; None where no one cell has all of them, or two have."""
+    covering = [cell for cell in cells if set(runs) <= set(cell.runs)]
+    if len(covering) != 1:
+        return None
+    [cell] = covering
+    values = tuple(v for run, v in zip(cell.runs, cell.values, strict=True) if run in runs)  # one run a training seed
+    return replace(cell, values=values, runs=tuple(runs), rows=tuple(row for row in cell.rows if row.run in runs))
 
 
 def _log_if_positive(series: Sequence[Series]) -> Kind:
@@ -230,5 +242,5 @@ def _identity(kind: str, *tables: Table) -> str:
 
 
 def _chart(identity: str, **declared: Any) -> Chart:
-    name = f"{identity.split()[0].replace('_', '-')}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    name = f"{identity.split()[0].replace('_', '-')}-{hashlib.sha256(identity.encode(errors='surrogatepass')).hexdigest()[:8]}"
     return Chart(Plot(name=name, **declared))

@@ -89,7 +89,8 @@ def _subject(used: Used) -> Prose:
         parts.append((named(method), Cite(keys), f" in {recipes} settings" if recipes > 1 else ""))
     dataset = used.table.group["dataset"]
     data, keys = DATASETS.get(dataset, (dataset, ()))
-    return ["We compare " if len(used.lines) > 1 else "We train ", *listed_prose(parts), f" on {data}", Cite(keys), "."]
+    verb = "compare" if len(used.lines) > 1 else "train" if used.trained else "evaluate"
+    return [f"We {verb} ", *listed_prose(parts), f" on {data}", Cite(keys), "."]
 
 
 def _network(used: Used, rows: Sequence[Row]) -> Prose:
@@ -103,7 +104,8 @@ def _network(used: Used, rows: Sequence[Row]) -> Prose:
 
 def _training(used: Used) -> Prose:
     if not used.trained:
-        return ["Their weights were published by others, not trained here."]
+        whose = "Their" if len(used.lines) > 1 else "Its"
+        return [f"{whose} weights were published by others, not trained here."]
     epochs, images = used.table.group["epochs"], used.column("images")
     seen = f", {int(images[0]):,} images seen" if len(images) == 1 else ""
     imported = [used.name(line) for line in used.lines if line not in used.trained]
@@ -182,7 +184,10 @@ def _steps(counts: Mapping[str, set[int]]) -> str:
     known = {name: found for name, found in counts.items() if found}
     if not known:
         return ""
-    common = set.intersection(*known.values()) or set.union(*known.values())
+    common = set.intersection(*known.values())
+    if not common:
+        each = "; ".join(f"{name} at {listed(map(str, sorted(found)))}" for name, found in known.items())
+        return f", by number of steps (network evaluations): {each}"
     further = {name: sorted(found - common) for name, found in known.items() if found - common}
     more = "".join(f"; {name} also at {listed(map(str, found))}" for name, found in further.items())
     at = listed(map(str, sorted(common)))
@@ -209,7 +214,7 @@ def _machine(used: Used) -> Prose:
     devices = sorted({*used.column("device"), *(str(d["device"]) for d in known if d.get("device"))})
     versions = [d.get("versions") for d in known]
     torch = sorted({str(v["torch"]) for v in versions if isinstance(v, Mapping) and v.get("torch")})
-    told: list[str | Cite] = [f"Training and scoring ran on {listed(devices)}"]
+    told: list[str | Cite] = [f"{'Training and scoring' if used.trained else 'Scoring'} ran on {listed(devices)}"]
     told += [f" with PyTorch {listed(torch)}", cite(literature.LIBRARY)] if torch else []
     dirty = "True" in used.column("dirty")
     commits = sorted({name[:10] for name in used.column("commit") if name})

@@ -65,10 +65,12 @@ SOFLOW = (
     ),
     Equation(
         "Times",
-        r"t \sim \operatorname{LN}(\mu_t, \sigma_t), \quad s \sim \operatorname{LN}(\mu_s, \sigma_s), \quad s < t,"
-        r" \qquad l = t + \rho\,(s - t)",
+        r"t \sim \operatorname{LN}(\mu_t, \sigma_t), \quad s = \min(\tau,\, t - \delta),"
+        r" \; \tau \sim \operatorname{LN}(\mu_s, \sigma_s),"
+        r" \qquad l = \min\left(t + \rho\,(s - t),\, t - \delta\right)",
         "draw",
-        note="On the share velocity_ratio of the rows, t comes from another LN and s = l = t: they learn the velocity alone.",
+        note="With δ = 0.0001, which t is at least. On the share velocity_ratio of the rows, t comes from another LN and "
+        "s = l = t: they learn the velocity alone.",
     ),
     Equation(
         "Gap over training",
@@ -115,7 +117,8 @@ SOFLOW = (
         r"\hat{x}_0 = f(e, 1, 0), \qquad \hat{x}_0 \leftarrow f\left((1-t_i)\,\hat{x}_0 + t_i\,e_i,\; t_i,\; 0\right),"
         r" \qquad t_i = 1 - i/n",
         "sample",
-        note="The first alone is one step; each further step puts fresh noise e_i back and jumps again.",
+        note="The first alone is one step; each further step puts fresh noise e_i back, by the path (here the linear one), "
+        "and jumps again.",
     ),
 )
 
@@ -155,7 +158,8 @@ MEANFLOW = (
         r" - \operatorname{sg}[\tilde{v} - (t-r)\,\dot{u}_\theta] \right\rVert^2",
         "loss",
         "eqs. 9 and 17, Sec. 4.3",
-        "The dot is d/dt as above. S, divided by the number of values in an image, is what is logged as mse.",
+        "The dot is d/dt as above, along the guided velocity (ṽ, 0, 1). S, divided by the number of values in an image, "
+        "is what is logged as mse.",
     ),
     Equation(
         "Sampling", r"x_r = x_t - (t-r)\,u_\theta(x_t, r, t \mid y)", "sample", "eq. 12", "Times evenly spaced from 1 to 0."

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.lines import ORIGIN, Descriptions, settings
+from reports.lines import ORIGIN, Descriptions, settings, told_apart
 from reports.papers.method_source import Source
 from reports.papers.paper import PAPERS, Paper, Training
 from reports.published import Claim
@@ -63,12 +63,17 @@ class Recipes:
     remarks: tuple[str, ...]  # of the paper's training, what no setting stands for
 
     @property
-    def different(self) -> dict[str, list[str]]:
-        """By line, what is not as in the paper: "batch 128, in the paper 256"."""
+    def names(self) -> tuple[str, ...]:
+        """Of the recipes, told apart: lines of two tables may share a name."""
+        return tuple(told_apart(self.lines))
+
+    @property
+    def different(self) -> dict[tuple[str, str], list[str]]:
+        """By recipe, as in `lines`, what is not as in the paper: "batch 128, in the paper 256"."""
         rows = [row for part in self.parts for row in part.rows]
         return {
-            name: [f"{row.name} {row.ours[i]}, in the paper {row.theirs}" for row in rows if row.differs[i]]
-            for i, (name, _) in enumerate(self.lines)
+            recipe: [f"{row.name} {row.ours[i]}, in the paper {row.theirs}" for row in rows if row.differs[i]]
+            for i, recipe in enumerate(self.lines)
         }
 
 

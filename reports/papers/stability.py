@@ -43,10 +43,6 @@ class Steadiness:
     resumed: int = 0  # times that training went on at another commit, with other versions or on another device
     reasons: tuple[str, ...] = ()  # why something of the run is not ok
 
-    @property
-    def steady(self) -> bool:
-        return not (self.spikes or self.not_finite or self.reasons)
-
 
 def steadiness(run: str, log: Log, description: Mapping[str, Any], reasons: Sequence[str]) -> Steadiness:
     """`reasons`: what reports.site.runs.Entry says of failures."""

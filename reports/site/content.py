@@ -21,6 +21,7 @@ from reports.site.merge import Conflict, merge
 from reports.site.reading import LeftOut, read_folder
 from reports.site.runs import Entry, entries, protocols
 from reports.site.speed_sheets import SpeedSheet, speed_sheets
+from reports.site.unscored import Group, unscored
 from reports.table import Table
 from reports.tables import cost, quality
 
@@ -31,6 +32,7 @@ class Content:
     descriptions: Descriptions  # by run: what bench.provenance.describe wrote
     directories: Mapping[str, RunDirectory]  # by run, where its folder is here
     logs: Mapping[str, list[dict[str, Any]]]  # by run: the lines of its training log, where there is a readable one
+    unscored: tuple[Group, ...]  # runs that have a log and no score
     qualities: tuple[Table, ...]
     costs: tuple[Table, ...]
     panes: tuple[Panel, ...]  # cost curves
@@ -66,6 +68,11 @@ class Content:
         return {run: found for (run,), found in grouped(current(self.rows), ["run"]).items()}
 
     @functools.cached_property
+    def stored_of(self) -> dict[str, list[Row]]:
+        """By run, all of its rows: those of earlier snapshots too, which cost curves lead to."""
+        return {run: found for (run,), found in grouped(self.rows, ["run"]).items()}
+
+    @functools.cached_property
     def commits(self) -> list[str]:
         """The commits behind the results, shortened; "+" after one whose work tree had changes."""
         found = {(str(d.get("commit") or "unknown")[:10], bool(d.get("dirty"))) for d in self.descriptions.values()}
@@ -78,23 +85,27 @@ def gather(*roots: Root) -> Content:
     read = [(name, read_folder(root, name)) for name, root in zip(names_of(places), places, strict=True)]
     left_out = [item for _, (_, items) in read for item in items]
     merged = merge([source for _, (sources, _) in read for source in sources])
-    if not merged.rows:
+    if not merged.rows and not merged.logs:
         raise nothing_to_show(places, left_out)
     rows, descriptions = merged.rows, merged.descriptions
     qualities, costs, panes = quality(rows, descriptions), cost(rows, descriptions), panels_of_all(rows, descriptions)
     named = [(line.name, line.method) for table in (*qualities, *costs) for line in table.lines]
+    rows_of = {run: found for (run,), found in grouped(rows, ["run"]).items()}
+    waiting = unscored(merged.logs, qualities, rows_of, merged.recorded)
+    named += [(found.line, found.method) for group in waiting for found in group.runs]
     folders = folders_of(places, merged)
     return Content(
         rows=rows,
         descriptions=descriptions,
         directories=merged.directories,
         logs=merged.logs,
+        unscored=waiting,
         qualities=tuple(qualities),
         costs=tuple(costs),
         panes=tuple(panes),
         published=tuple(sheets([*qualities, *costs], descriptions)),
         speed=tuple(speed_sheets(root.speed for root in places)),
-        runs=tuple(entries(current(rows), descriptions, merged.directories)),
+        runs=tuple(entries(current(rows), merged.recorded, merged.directories)),
         looks=looks_of([*named, *((curve.line, curve.method) for pane in panes for curve in pane.curves)]),
         protocols=protocols(descriptions),
         folders=folders,
@@ -105,7 +116,7 @@ def gather(*roots: Root) -> Content:
 
 
 def nothing_to_show(roots: list[Root], left_out: list[LeftOut]) -> BenchError:
-    """No folder has a row that can be read."""
+    """No folder has a row or a training log that can be read."""
     given = f"No results in {' and '.join(str(root.results) for root in roots)}"
     if left_out:
         given += f" that can be read ({'; '.join(f'{item.what} {item.reason}' for item in left_out)})"

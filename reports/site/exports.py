@@ -2,24 +2,33 @@
 
 add_table(folder, table)                        # data/quality-digits-T-2-240-epochs-1a2b3c4d.csv, ...
 add_grid(folder, grid_name("speed", title), grid)
+add_rows(folder, run, [(row_id(row), row)], device_of)    # data/rows-RUN.csv
 """
 
+import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Sequence
 
+from bench.rows import Row
 from reports import forms, sheets
 from reports.budget import Answer
 from reports.curves import Panel
 from reports.grids import Grid
 from reports.sheets import Sheet
 from reports.site.folder import SiteFolder
+from reports.site.links import slug
 from reports.table import Table
 
 FORMS = {"csv": "csv", "md": "markdown", "tex": "latex"}  # by file name's end
 NAMES = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
 LONGEST = 60  # characters of a readable name
+ROWS = (
+    *("id", "metric", "steps", "value", "unit", "standard error", "n", "images seen", "sampling seed", "protocol"),
+    *("precision", "device", "processes", "commit", "measured", "seconds", "status", "reason"),
+)
 
 
 def name_of(kind: str, *words: str) -> str:
@@ -65,6 +74,22 @@ def budget_name(panel: Panel) -> str:
 
 def add_grid(folder: SiteFolder, name: str, grid: Grid) -> None:
     _add(folder, name, grid.render)
+
+
+def add_rows(folder: SiteFolder, run: str, measured: Sequence[tuple[str, Row]], device_of: Callable[[Row], str]) -> str:
+    """What a run's page shows of its rows (id, row), as CSV; no value is an empty field. Returns the file's place.
+
+    There may be hundreds of runs: it is one file a run, and no script to copy it.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(ROWS)
+    for name, row in measured:
+        commit = row.commit + ("+" if row.dirty else "")
+        scored = (row.metric, row.steps, row.value, row.unit, row.standard_error, row.n, row.images, row.sample_seed)
+        where = (row.protocol, row.precision, device_of(row), row.world_size, commit, row.started_at, row.seconds)
+        writer.writerow((name, *scored, *where, row.status, row.reason))
+    return folder.add(f"data/rows-{slug(run)}.csv", buffer.getvalue())
 
 
 def _add(folder: SiteFolder, name: str, render: Callable[[str], str]) -> None:

@@ -1,10 +1,10 @@
-"""The folder a site is written to: ours alone, whole or as it was, without what an earlier site left.
+"""The folder a site is written to: ours alone, without what an earlier site left.
 
     folder = SiteFolder(out)              # refuses a folder with other people's files
     folder.add("runs/run-a.html", text)   # nothing is written yet
     folder.publish()                      # index.html last
 
-A page that can not be rendered leaves the last good site as it was.
+A page that can not be rendered leaves the last good site as it was; a crash in `publish`, its index.html among some new pages.
 """
 
 import json
@@ -52,7 +52,9 @@ class SiteFolder:
         self._mark(earlier | set(self.files))  # so that after a crash the next site knows what to clear away
         for name in sorted(self.files, key=lambda name: (name == "index.html", name)):
             target = self.path / name
-            if not (target.is_file() and target.read_bytes() == self.files[name]):
+            with explain_os_errors(target):
+                same = target.is_file() and target.read_bytes() == self.files[name]
+            if not same:
                 write_atomic(target, self.files[name])
         with explain_os_errors(self.path):
             for name in earlier - set(self.files):
@@ -77,9 +79,9 @@ class SiteFolder:
 
 def listed(path: Path) -> list[str] | None:
     """The files of the site that is there; none for a new or empty folder; None where the folder is not ours."""
-    if not path.exists():
-        return []
     with explain_os_errors(path):
+        if not path.exists():
+            return []
         present = sorted(child.name for child in path.iterdir())
     if not present:
         return []
@@ -88,7 +90,8 @@ def listed(path: Path) -> list[str] | None:
         names = record["files"]
         ours = record["suite"] == SUITE and all(isinstance(name, str) and _inside(name) for name in names)
     except (OSError, ValueError, KeyError, TypeError):
-        return ["index.html"] if _one_page(path, present) else None
+        with explain_os_errors(path):
+            return ["index.html"] if _one_page(path, present) else None
     return list(names) if ours else None
 
 

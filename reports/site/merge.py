@@ -38,6 +38,7 @@ class Conflict:
 class Merged:
     rows: tuple[Row, ...]
     descriptions: Mapping[str, Mapping[str, Any]]  # by run, of those with a result file
+    recorded: Mapping[str, Mapping[str, Any]]  # by run, of all: else what its run directory says
     directories: Mapping[str, RunDirectory]  # by run
     logs: Mapping[str, list[dict[str, Any]]]  # by run: the lines of its training log, where there is one
     origins: Mapping[str, tuple[str, ...]]  # by run: the folders that have it
@@ -60,9 +61,11 @@ def merge(sources: Sequence[Source]) -> Merged:
         reasons = [f"in {place} and in {places[0]}, {_contradiction(parted[0], other)}" for place, other in others]
         conflicts += [Conflict(run, tuple(names), "; ".join(reasons))] if reasons else []
     kept = {run: _best_directory(group) for run, group in groups.items()}
+    described = {run: found for run, group in sorted(groups.items()) if (found := _description(group)) is not None}
     return Merged(
         rows=tuple(row for run, group in sorted(groups.items()) for row in _rows(run, group)),
-        descriptions={run: found for run, group in sorted(groups.items()) if (found := _description(group)) is not None},
+        descriptions=described,
+        recorded={run: described.get(run) or _first(group) for run, group in sorted(groups.items())},
         directories={run: source.directory for run, source in sorted(kept.items()) if source and source.directory},
         logs={run: [dict(line) for line in source.log] for run, source in sorted(kept.items()) if source and source.log},
         origins={run: tuple(dict.fromkeys(source.folder for source in group)) for run, group in sorted(groups.items())},
@@ -187,6 +190,11 @@ def _description(group: Sequence[Source]) -> Mapping[str, Any] | None:
         parts = [part for description in reversed(given) if isinstance(part := description.get(key), Mapping)]
         added[key] = {name: value for part in parts for name, value in part.items()}
     return {**first, **{key: dict(sorted(value.items())) for key, value in added.items() if value}}
+
+
+def _first(group: Sequence[Source]) -> Mapping[str, Any]:
+    """The first description there is, of a result file or a run directory."""
+    return next((source.description for source in group if source.description), {})
 
 
 def _best_directory(group: Sequence[Source]) -> Source | None:

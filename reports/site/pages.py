@@ -14,6 +14,7 @@ from reports.charts.looks import Looks
 from reports.numbers import number
 from reports.papers.citing import citation_of
 from reports.papers.equations import mathml
+from reports.papers.method_grids import method_grids
 from reports.papers.method_page import method_views
 from reports.site import exports
 from reports.site.content import Content, facts_of
@@ -40,7 +41,13 @@ def index(content: Content, folder: SiteFolder) -> None:
     speed = [(table, found) for table in content.costs if (found := cost_sentences(table))]
     whole = views(content.qualities, content)
     shown = leaderboard(whole)
-    more = {"views": shown, "headlines": headlines, "speed_headlines": speed, "published": content.published}
+    more: dict[str, Any] = {
+        "unscored": content.unscored,
+        "views": shown,
+        "headlines": headlines,
+        "speed_headlines": speed,
+        "published": content.published,
+    }
     add(content, folder, "index.html", "index.html.j2", more)
     for view, short in zip(whole, shown, strict=True):
         exports.add_table(folder, view.table)
@@ -85,23 +92,28 @@ def samples(content: Content, folder: SiteFolder) -> None:
 
 def training(content: Content, folder: SiteFolder) -> None:
     charts = _losses(content.qualities, content.logs, content.looks)
+    charts += [chart for group in content.unscored for chart in loss_charts(group.title, group.logs, content.looks)]
     logless = [entry for entry in content.runs if entry.run not in content.logs]
+    more = {"loss_charts": charts, "logless": logless, "unscored": content.unscored, "entries": content.entries}
     publish(charts, folder)
-    add(content, folder, "training.html", "training.html.j2", {"loss_charts": charts, "logless": logless})
+    add(content, folder, "training.html", "training.html.j2", more)
 
 
 def provenance(content: Content, folder: SiteFolder) -> None:
     """All runs, and a page of each."""
     more: dict[str, Any] = {"runs": content.runs, "protocols": content.protocols}
     add(content, folder, "provenance.html", "provenance.html.j2", more)
+    waiting = {found.run: found.method for group in content.unscored for found in group.runs}
     alike: dict[tuple[Any, ...], list[str]] = {}
-    for run, rows in content.rows_of.items():
+    for run, rows in content.stored_of.items():
         alike.setdefault(_comparison(rows), []).append(run)
     for entry in content.runs:
-        own = content.rows_of.get(entry.run, [])
+        own = content.stored_of.get(entry.run, [])
         others = [run for run in alike.get(_comparison(own), []) if run != entry.run]
-        more = {"entry": entry, "others": others[:BESIDE], "method": own[0].method if own else ""}
-        more |= {"measured": [(row_id(row), row) for row in sorted(own, key=_place)]}
+        more = {"entry": entry, "others": others[:BESIDE], "method": own[0].method if own else waiting.get(entry.run, "")}
+        measured = [(row_id(row), row) for row in sorted(own, key=_place)]
+        rows_file = exports.add_rows(folder, entry.run, measured, lambda row: content.machine(row).text) if own else ""
+        more |= {"measured": measured, "rows_file": rows_file}
         more |= {"machine": content.machine, "machines": list(dict.fromkeys(map(content.machine, own)))}
         add(content, folder, run_page(entry.run), "run.html.j2", more)
 
@@ -111,8 +123,8 @@ def _comparison(rows: Sequence[Row]) -> tuple[Any, ...]:
     return (rows[0].dataset, rows[0].net, rows[0].epochs) if rows else ()
 
 
-def _place(row: Row) -> tuple[str, str, int, int]:
-    return row.protocol, row.metric, row.steps or 0, row.sample_seed or 0
+def _place(row: Row) -> tuple[str, str, int, int, int]:
+    return row.protocol, row.metric, row.steps or 0, row.images, row.sample_seed or 0
 
 
 def methods(content: Content, folder: SiteFolder) -> None:
@@ -120,7 +132,11 @@ def methods(content: Content, folder: SiteFolder) -> None:
     found = method_views(content)
     publish([chart for view in found for chart in view.charts], folder)
     for view in found:
-        add(content, folder, method_page(view.method), "method.html.j2", {"view": view, "mathml": mathml, "number": number})
+        grids = method_grids(view)
+        more = {"view": view, "grids": grids, "mathml": mathml, "number": number}
+        add(content, folder, method_page(view.method), "method.html.j2", more)
+        for name, grid in grids.all:
+            exports.add_grid(folder, name, grid)
 
 
 def cite(content: Content, folder: SiteFolder) -> None:

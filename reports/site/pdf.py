@@ -6,11 +6,12 @@ The browser is cut off from the network, and sees copies of the site's styles an
 """
 
 import os
+import posixpath
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError, RunFailed
@@ -20,7 +21,11 @@ BROWSERS = (
     "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge",
     "microsoft-edge-stable", "msedge",
 )  # fmt: skip
-PAGES = ("index.html", "quality.html", "cost.html", "samples.html", "training.html", "provenance.html")
+METHODS = "methods/"  # all pages in it
+PAGES = (
+    *("index.html", "quality.html", "cost.html", "samples.html", "training.html"),
+    *(METHODS, "provenance.html", "cite.html"),
+)
 SHOWN = (".css", ".png", ".svg")  # what pages show beside their text
 PATIENCE = 300  # seconds
 OPTIONS = (
@@ -29,6 +34,8 @@ OPTIONS = (
 )  # fmt: skip
 REFERRING = re.compile(r'(\s(?:id|for|headers|aria-labelledby|aria-describedby|aria-controls))="([^"]*)"')
 LINK = re.compile(r'(\s(?:xlink:)?href)="([^"]*)"')
+STYLE = re.compile(r'<link rel="stylesheet" href="([^"]*)">\s*')
+CLOSED = re.compile(r"(<details\b(?=[^>]*\sdata-prints\b)(?![^>]*\sopen\b)[^>]*)>")  # what pages open for paper
 
 
 def write_pdf(files: Mapping[str, bytes], path: Path) -> None:
@@ -72,14 +79,21 @@ def _print(command: Sequence[str]) -> None:
 
 def document(files: Mapping[str, bytes], places: Sequence[str] = PAGES) -> str:
     """The pages in one, each beginning a sheet of paper. Links among them stay, links to what is not in it are text."""
-    texts = {place: files[place].decode() for place in places}
+    texts = {place: files[place].decode() for place in among(files, places)}
     first = next(iter(texts.values()))
     head, _, _ = first.partition("</head>")
-    styles = dict.fromkeys(style for text in texts.values() for style in re.findall(r'<link rel="stylesheet"[^>]*>', text))
-    head = re.sub(r'<link rel="stylesheet"[^>]*>\s*', "", _without_scripts(head)) + "\n".join(styles)
+    found = dict.fromkeys(_from_root(place, style) for place, text in texts.items() for style in STYLE.findall(text))
+    styles = "\n".join(f'<link rel="stylesheet" href="{style}">' for style in found)
+    head = STYLE.sub("", _without_scripts(head)) + styles
     paper = "<style>@page { size: A4 landscape; margin: 12mm; }</style>"
     mains = "".join(_section(place, text, texts) for place, text in texts.items())
     return f"{head}\n{paper}\n</head>\n<body>\n{mains}</body>\n</html>\n"
+
+
+def among(files: Iterable[str], places: Sequence[str] = PAGES) -> list[str]:
+    """The pages that `places` names, in its order; a folder is all pages in it, by name."""
+    pages = sorted(name for name in files if name.endswith(".html"))
+    return [page for place in places for page in (pages if place.endswith("/") else [place]) if page.startswith(place)]
 
 
 def _section(place: str, text: str, texts: Mapping[str, str]) -> str:
@@ -90,7 +104,8 @@ def _section(place: str, text: str, texts: Mapping[str, str]) -> str:
     main = _without_scripts(rest.partition("</main>")[0])
     name = _name(place)
     main = REFERRING.sub(lambda m: f'{m[1]}="{" ".join(f"{name}-{word}" for word in m[2].split())}"', main)
-    main = LINK.sub(lambda m: _link(m, name, texts), main).replace("url(#", f"url(#{name}-")
+    main = LINK.sub(lambda m: _link(m, place, texts), main).replace("url(#", f"url(#{name}-")
+    main = CLOSED.sub(r"\1 open>", main)
     return f'<section id="{name}" style="break-before: page">\n{main}\n</section>\n'
 
 
@@ -99,15 +114,22 @@ def _without_scripts(text: str) -> str:
 
 
 def _name(place: str) -> str:
-    return f"page-{place.removesuffix('.html')}"
+    """Ends as no slug does: what is in the page of "a" is called like nothing of the page of "a-b"."""
+    return f"page-{place}"
 
 
-def _link(found: re.Match[str], name: str, texts: Mapping[str, str]) -> str:
+def _from_root(place: str, link: str) -> str:
+    """Where a link of the page at `place` leads, seen from the site's root."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(place), link))
+
+
+def _link(found: re.Match[str], place: str, texts: Mapping[str, str]) -> str:
     """The attribute, as it is right in the document; nothing where its target is not in it."""
     page, _, fragment = found[2].partition("#")
     if page.startswith("https://"):
         return found[0]
-    target = _name(page) if page in texts else name if not page else ""
+    page = _from_root(place, page) if page else place
+    target = _name(page) if page in texts else ""
     if not target or "=" in fragment:
         return ""
     return f'{found[1]}="#{target}{f"-{fragment}" if fragment else ""}"'

@@ -22,13 +22,14 @@ from bench.errors import BenchError
 from bench.rows import REMEDY, Row
 from bench.store import Root, RunDirectory, read_json
 from reports.lines import grouped, record
+from reports.site.described import sound
 
 NEEDED = (  # without one of these a row says nothing
     "run", "method", "dataset", "net", "epochs", "images", "metric", "protocol", "precision", "attention", "device",
     "started_at", "seconds", "train_seed", "world_size", "status",
 )  # fmt: skip
-LOGGED = ("epoch", "mse", "grad_norm")  # numbers where they are, NaN too
-Number = int | float | None
+LOGGED = ("images", "epoch", "loss", "mse", "grad_norm")  # numbers where they are, NaN too
+LARGEST = 1e150  # of a value: the squares of larger ones are no numbers
 PAUSE = 0.1  # seconds before a file that could not be read is read once more: somebody may be copying it
 FOLLOW = "Links that lead out of the folder are not followed; put a copy there."
 
@@ -106,6 +107,7 @@ def _sources_of(path: Path, root: Root, name: str, left_out: list[LeftOut]) -> I
     except BenchError as error:
         left_out.append(LeftOut(name, what, error.given.removeprefix(what).strip(), error.remedy))
         return
+    description = _described(description, name, what, left_out)
     rows = list(_usable(table, name, what, left_out))
     by_run = {run: of_run for (run,), of_run in grouped(rows, ["run"]).items()}
     own = description.get("run")  # whose description it is
@@ -144,20 +146,30 @@ def _read(path: Path, place: Path, what: str) -> tuple[Table, dict[str, Any]]:
     return result_rows.read_bytes(data, what)
 
 
+def _described(description: Mapping[str, Any], name: str, what: str, left_out: list[LeftOut]) -> dict[str, Any]:
+    """What can be used of a description; the rest is named."""
+    kept, dropped = sound(description)
+    if dropped:
+        parts = f"{', '.join(dropped)} in the description of {what}"
+        remedy = "The rest is shown; the same `bench run` describes that run again."
+        left_out.append(LeftOut(name, parts, "can not be read: of another kind than this suite writes", remedy))
+    return kept
+
+
 def _usable(table: Table, name: str, what: str, left_out: list[LeftOut]) -> Iterator[Row]:
     """The rows that say what they measured. Spreads that are no numbers are left out of theirs."""
     gaps: Counter[str] = Counter()
     lost = odd = 0
     for fields in table.to_pylist():
         lacking = [column for column in NEEDED if fields[column] is None]
-        if not lacking and not math.isfinite(fields["epochs"]):
+        if not lacking and not _calculable(fields["epochs"]):
             lacking = ["epochs"]
         gaps.update(lacking)
         if lacking:
             lost += 1
             continue
-        row = record(fields)
-        if all(map(math.isfinite, (*row.replicates, row.standard_error or 0.0))):
+        row = _of_size(record(fields))
+        if all(map(_calculable, (*row.replicates, row.standard_error or 0.0))):
             yield row
         else:
             odd += 1
@@ -167,6 +179,19 @@ def _usable(table: Table, name: str, what: str, left_out: list[LeftOut]) -> Iter
     if odd:
         spreads = f"the spreads of {odd} of {len(table)} rows of {what}"
         left_out.append(LeftOut(name, spreads, "are not finite", "Their values are shown without; measure them `--again`."))
+
+
+def _calculable(value: float) -> bool:
+    return math.isfinite(value) and abs(value) <= LARGEST
+
+
+def _of_size(row: Row) -> Row:
+    """A value that nothing can be calculated with is none, as one that is not finite."""
+    if row.value is None or _calculable(row.value):
+        return row
+    if row.status != "ok":
+        return dataclasses.replace(row, value=None)
+    return dataclasses.replace(row, value=None, status="failed", reason=f"the value is {row.value:g}, beyond {LARGEST:g}")
 
 
 # Run directories
@@ -186,7 +211,7 @@ def _directories(root: Root, name: str, left_out: list[LeftOut]) -> dict[str, Di
             continue
         try:
             directory.read_status()
-            description = read_json(directory.provenance)
+            description = _described(read_json(directory.provenance), name, f"{what}/{directory.provenance.name}", left_out)
         except BenchError as error:
             reason = error.given.replace(str(path), what).removeprefix(what)
             left_out.append(LeftOut(name, what, f"is not shown: {reason.strip(' /')}", _there(error, path, what)))
@@ -209,7 +234,7 @@ def _log(directory: RunDirectory, name: str, left_out: list[LeftOut]) -> tuple[M
     what = f"runs/{directory.name}/{directory.train_log.name}"
     try:
         found = directory.read_train_log()
-        if all(isinstance(line["images"], int) and all(isinstance(line.get(k), Number) for k in LOGGED) for line in found):
+        if all(isinstance(line["images"], int) and all(_number(line.get(key)) for key in LOGGED) for line in found):
             return tuple(found)
         reason, remedy = "has values that are no numbers", "Mend it, or move it elsewhere."
     except BenchError as error:
@@ -219,6 +244,14 @@ def _log(directory: RunDirectory, name: str, left_out: list[LeftOut]) -> tuple[M
         reason, remedy = f"can not be read ({getattr(error, 'strerror', error)})", "Make it readable."
     left_out.append(LeftOut(name, what, reason, remedy))
     return ()
+
+
+def _number(value: Any) -> bool:
+    """Nothing, or a number that a chart can take: no whole one of hundreds of digits."""
+    try:
+        return value is None or (isinstance(value, (int, float)) and isinstance(float(value), float))
+    except OverflowError:
+        return False
 
 
 def _there(error: BenchError, path: Path, what: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import tomli_w
 
 from bench.rows import Row
-from bench.store import RunDirectory, read_json
+from bench.store import RunDirectory
 from reports.lines import Descriptions, flatten, grouped
 
 NOT_RECORDED = "not recorded"
@@ -36,17 +36,15 @@ def protocols(descriptions: Descriptions) -> dict[str, list[tuple[str, str]]]:
 
 
 def entries(rows: Sequence[Row], descriptions: Descriptions, directories: Mapping[str, RunDirectory]) -> list[Entry]:
-    """All runs with result rows or a run directory, by name."""
+    """All runs with result rows or a run directory, by name. `descriptions`: of those with a directory alone too."""
     by_run = {run: of_run for (run,), of_run in grouped(rows, ["run"]).items()}
     return [
-        _entry(run, by_run.get(run, []), descriptions.get(run), directories.get(run))
+        _entry(run, by_run.get(run, []), descriptions.get(run, {}), directories.get(run))
         for run in sorted({*by_run, *descriptions, *directories})
     ]
 
 
-def _entry(run: str, rows: Sequence[Row], description: Mapping[str, Any] | None, directory: RunDirectory | None) -> Entry:
-    if description is None:
-        description = read_json(directory.provenance) if directory else {}
+def _entry(run: str, rows: Sequence[Row], description: Mapping[str, Any], directory: RunDirectory | None) -> Entry:
     reasons = dict.fromkeys(
         f"{_what(row)} {row.status}: {row.reason or 'no reason was recorded'}" for row in rows if row.status != "ok"
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.store import RunDirectory
+from reports.lines import told_apart
 from reports.site.links import anchor, run_page, slug
 from reports.site.pictures import Layout, NotAPicture, Png, read_png
 from reports.table import Line, Table
@@ -38,8 +39,9 @@ class Picture:
 @dataclass(frozen=True)
 class Head:
     line: str
-    method: str
     run: str  # whose samples stand for the line: of the lowest seed that gave a value
+    method: str
+    name: str  # of the line, with its run where another line of the gallery has that name
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Gallery:
         cells = {"columns": layout.columns, "tile": layout.tile, "gap": layout.gap, "labels": layout.labels} if layout else None
         columns = [self._column(index) for index in range(len(self.heads))]
         lines = [
-            {"name": head.line, "page": run_page(head.run), "pictures": column}
+            {"name": head.name, "page": run_page(head.run), "pictures": column}
             for head, column in zip(self.heads, columns, strict=True)
         ]
         small = layout is not None and max(layout.tile) < SMALL_TILE
@@ -114,14 +116,14 @@ def galleries(tables: Iterable[Table], directories: Mapping[str, RunDirectory], 
 
 
 def _gallery(tables: Sequence[Table], directories: Mapping[str, RunDirectory], commands: Mapping[str, str]) -> Gallery:
-    lines = [line for table in reversed(tables) for line in table.lines]  # of the first table, where several have one
-    shown = {line.name: Head(line.name, line.method, run) for line in lines if (run := _shown(line))}
-    heads = tuple(head for _, head in sorted(shown.items()))
+    methods = {(line.name, run): line.method for table in tables for line in table.lines if (run := _shown(line))}
+    keys = sorted(methods)  # a name says what varies inside its own table: two tables may have it of two runs
+    heads = tuple(Head(*key, methods[key], name) for key, name in zip(keys, told_apart(keys), strict=True))
     meant = _meant(tables)
-    steps = sorted({steps for _, steps in meant})
+    steps = sorted({steps for *_, steps in meant})
     read: dict[tuple[Head, int], Picture | str] = {}
     for head in heads:
-        for count in (count for count in steps if (head.line, count) in meant):
+        for count in (count for count in steps if (head.line, head.run, count) in meant):
             read[head, count] = _read(head, count, directories[head.run]) if head.run in directories else NOT_HERE
     rows = tuple(GridRow(count, tuple(_in_place(read.get((head, count), "–")) for head in heads)) for count in steps)
     found = [item for item in read.values() if isinstance(item, Picture)]
@@ -140,14 +142,15 @@ def _shown(line: Line) -> str | None:
     return next((cell.runs[0] for cell in line.cells if cell.values), None)
 
 
-def _meant(tables: Iterable[Table]) -> set[tuple[str, int]]:
-    """(line, steps) of what was asked for."""
+def _meant(tables: Iterable[Table]) -> set[tuple[str, str, int]]:
+    """(line, run, steps) of what the runs that stand for the lines were asked for."""
     return {
-        (line.name, column.steps)
+        (line.name, run, column.steps)
         for table in tables
         for line in table.lines
+        if (run := _shown(line))
         for column, cell in zip(table.columns, line.cells, strict=True)
-        if column.steps is not None and cell.status != "missing"
+        if column.steps is not None and run in cell.runs
     }
 
 
@@ -165,7 +168,7 @@ def _read(head: Head, steps: int, directory: RunDirectory) -> Picture | str:
     except NotAPicture as error:
         return str(error)
     place = f"samples/{slug(head.run)}-steps-{steps}.png"
-    return Picture(place, f"Samples of {head.line} in {steps_text([steps])}", png)
+    return Picture(place, f"Samples of {head.name} in {steps_text([steps])}", png)
 
 
 def _in_place(item: Picture | str) -> Picture | str:
@@ -189,7 +192,7 @@ def _absent(
 ) -> Iterator[Absent]:
     """One for each thing that is wrong, of all step counts that have it."""
     if items and head.run not in directories:
-        yield Absent(head.line, f"the run directory {head.run} is {NOT_HERE}", commands.get(head.run, ""))
+        yield Absent(head.name, f"the run directory {head.run} is {NOT_HERE}", commands.get(head.run, ""))
         return
     wrong: dict[str, list[int]] = {}
     for steps, item in items.items():
@@ -199,7 +202,7 @@ def _absent(
         command = sample_command(directories[head.run], counts) or commands.get(head.run, "")
         where = f"in {steps_text(counts)}"
         gone = f"samples of the run {head.run} are {NOT_HERE}, {where}"
-        yield Absent(head.line, gone if what == NOT_HERE else f"{where}, the grid {what}", command)
+        yield Absent(head.name, gone if what == NOT_HERE else f"{where}, the grid {what}", command)
 
 
 def _otherwise(png: Png, layout: Layout | None) -> str:

@@ -6,6 +6,7 @@ html = page("quality.html", "quality.html.j2", {"charts": charts})
 import functools
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -36,6 +37,8 @@ def environment(up: str = "") -> Environment:
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     jinja.filters["svg"] = lambda chart: Markup(chart.svg)  # ours: matplotlib escapes the names in it
+    # A name that is no UTF-8 has "?" in its place, here as in the pages.
+    jinja.filters["urlencode"] = lambda text: quote(str(text), errors="replace")
     jinja.filters["run_link"] = lambda run: up + run_page(run)
     jinja.filters["method_link"] = lambda method: up + method_page(method)
     jinja.filters["cell_link"] = lambda cell: up + row_place(cell)

@@ -2,7 +2,8 @@
 
     runs = comparable(content)     # [{"run": ..., "facts": {...}, "settings": {...}, "values": {...}}, ...]
 
-The script puts two of them side by side; values stand beside each other under the same protocol, metric and steps only.
+The script puts two of them side by side; values stand beside each other under the same protocol, metric and steps only,
+and what a run cost on the same device only.
 """
 
 import statistics
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.rows import Row, row_id
-from reports.lines import flatten, grouped
+from reports.lines import flatten
 from reports.numbers import number, unit_and_divisor
 from reports.site.content import Content
 from reports.site.links import run_page
 from reports.table import ARROWS
-from reports.tables import COST, QUALITY
+from reports.tables import COST, FLOOR, QUALITY
 
 OF_ROW = (
     "method",
@@ -33,11 +34,11 @@ OF_ROW = (
 
 
 def comparable(content: Content) -> list[dict[str, Any]]:
-    """One record a run, by name. `values`: by protocol, metric and steps joined, the mean over sampling seeds."""
+    """One record a run, by name. `values`: one a protocol, metric, number of steps and device, in that order."""
     rows_of = content.rows_of
     return [
         {
-            "run": entry.run,
+            "run": entry.run.encode(errors="replace").decode(),  # as the page has it to choose
             "state": entry.state,
             "page": run_page(entry.run),
             "settings": _settings(content.descriptions.get(entry.run, {})),
@@ -59,33 +60,50 @@ def _circumstances(rows: Sequence[Row]) -> dict[str, str]:
     return {name.replace("_", " "): ", ".join(values) for name, values in found.items() if values}
 
 
-def _values(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def _values(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The mean over sampling seeds, its text, how many they are, their standard deviation, and the rows' ids."""
-    found = {}
+    found = []
     good = [row for row in rows if row.status == "ok" and row.value is not None]
-    for (protocol, metric, steps), group in _by_place(good).items():
-        values = [row.value for row in group if row.value is not None]
-        mean = statistics.fmean(values)
+    for (protocol, metric, steps, device), group in _by_place(good).items():
+        values = _by_sampling_seed(group)
+        mean = statistics.fmean(values.values())
+        seeds = [value for seed, value in values.items() if seed is not None]
         words = QUALITY.get(metric) or COST.get(metric) or metric.replace("_", " ")
         # The same unit in every run: prefixes that follow the size would not stand beside each other.
         unit, divisor = unit_and_divisor(group[0].unit, 0.0)
-        found["\n".join((protocol, metric, "" if steps < 0 else str(steps)))] = {
-            "protocol": protocol,
-            "metric": f"{words}{f' ({unit})' if unit else ''} {ARROWS.get(group[0].better, '')}".strip(),
-            "steps": None if steps < 0 else steps,
-            "value": mean,
-            "divisor": divisor,
-            "text": number(mean / divisor),
-            "seeds": len(values),
-            "sd": statistics.stdev(values) if len(values) > 1 else None,
-            "rows": [row_id(row) for row in group],
-        }
+        found.append(
+            {
+                "protocol": protocol,
+                "metric": f"{words}{f' ({unit})' if unit else ''} {ARROWS.get(group[0].better, '')}".strip(),
+                "steps": None if steps < 0 else steps,
+                "device": device,
+                "place": [group[0].dataset, group[0].net],
+                "cost": metric not in QUALITY and metric != FLOOR,  # of a device: seconds of two are not one quantity
+                "value": mean,
+                "divisor": divisor,
+                "text": number(mean / divisor),
+                "seeds": len(seeds),
+                "sd": statistics.stdev(seeds) if len(seeds) > 1 else None,
+                "rows": [row_id(row) for row in group],
+            }
+        )
     return found
 
 
-def _by_place(rows: Sequence[Row]) -> dict[tuple[str, str, int], list[Row]]:
-    groups: dict[tuple[str, str, int], list[Row]] = {}
-    for (protocol, metric), group in grouped(rows, ["protocol", "metric"]).items():
-        for row in sorted(group, key=lambda row: (row.steps or -1, row.sample_seed or 0)):
-            groups.setdefault((protocol, metric, -1 if row.steps is None else row.steps), []).append(row)
+def _by_sampling_seed(rows: Sequence[Row]) -> dict[int | None, float]:
+    """The mean of each sampling seed's values; None: of what was not sampled."""
+    groups: dict[int | None, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row.sample_seed, []).append(row.value or 0.0)
+    return {seed: statistics.fmean(values) for seed, values in groups.items()}
+
+
+def _by_place(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], list[Row]]:
+    groups: dict[tuple[str, str, int, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (*_place(row), row.sample_seed or 0)):
+        groups.setdefault(_place(row), []).append(row)
     return groups
+
+
+def _place(row: Row) -> tuple[str, str, int, str]:
+    return row.protocol, row.metric, -1 if row.steps is None else row.steps, row.device
