@@ -1,7 +1,8 @@
 // Drawings become interactive charts as they come into view: values on hover, a logarithmic y or not, lines switched off in
 // all charts of the page at once, the run's page behind each point. Without Plotly the drawing stays; paper has it always.
 //
-// State in the fragment: off = slugs of the lines that are switched off. assets/state.js is loaded before.
+// State in the fragment: off = slugs of the lines that are switched off; log = names of the charts whose y axis is switched,
+// from logarithmic to linear or back. assets/state.js is loaded before.
 (function () {
   'use strict';
 
@@ -10,8 +11,9 @@
   const state = window.benchState || forgetful;
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const coarse = matchMedia('(pointer: coarse)');
-  const charts = new Map(); // figure -> { figure, spec, log, box }
+  const charts = new Map(); // figure -> { figure, spec, box, scale: the button of its y axis }
   let off = new Set();
+  let switched = new Set(); // ids of figures
   let library = null;
 
   // One chart
@@ -43,6 +45,8 @@
     });
   }
 
+  const isLog = (chart) => chart.spec.log.is !== switched.has(chart.figure.id);
+
   function axis(given, colour, room) {
     // Few on a logarithmic axis: 1, 2, 5, 10; more would be all digits, one on the other.
     const ticks = given.type === 'log' && !given.tickvals ? { tickformat: ',~g', nticks: 3 } : { separatethousands: true, nticks: room };
@@ -55,7 +59,7 @@
 
   function layout(chart, colour) {
     const given = chart.spec.layout;
-    const y = given.yaxis.type === 'category' ? given.yaxis : { ...given.yaxis, type: chart.log ? 'log' : 'linear' };
+    const y = given.yaxis.type === 'category' ? given.yaxis : { ...given.yaxis, type: isLog(chart) ? 'log' : 'linear' };
     return {
       xaxis: axis(given.xaxis, colour, chart.box.clientWidth < 420 ? 4 : 7), yaxis: axis(y, colour, 7), showlegend: given.showlegend,
       font: { family: colour.font, size: 12, color: colour.ink }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
@@ -63,7 +67,7 @@
       dragmode: coarse.matches ? false : 'zoom', // a finger scrolls the page
       legend: { orientation: 'h', x: 0, xanchor: 'left', y: 1.02, yanchor: 'bottom', bgcolor: 'rgba(0,0,0,0)' },
       hoverlabel: { bgcolor: colour.sheet, bordercolor: colour.soft, font: { color: colour.ink, family: colour.font }, align: 'left' },
-      uirevision: String(chart.log), // a zoom outlives switches and colours, not another scale
+      uirevision: String(isLog(chart)), // a zoom outlives switches and colours, not another scale
     };
   }
 
@@ -119,14 +123,20 @@
     button.className = 'chart-scale';
     button.textContent = 'log y';
     button.title = 'Logarithmic y axis';
-    const say = () => button.setAttribute('aria-pressed', String(chart.log));
     button.addEventListener('click', () => {
-      chart.log = !chart.log;
-      say();
+      const name = chart.figure.id;
+      if (!switched.delete(name)) switched.add(name);
+      state.set('log', switched.size ? [...switched].sort().join(',') : null);
+      say(chart);
       draw(chart);
     });
-    say();
+    chart.scale = button;
+    say(chart);
     chart.figure.querySelector('.chart-head').append(button);
+  }
+
+  function say(chart) {
+    if (chart.scale) chart.scale.setAttribute('aria-pressed', String(isLog(chart)));
   }
 
   // The runs behind a point: one is opened, several are offered.
@@ -169,6 +179,7 @@
 
   function show() {
     document.querySelectorAll('.switches input').forEach((box) => { box.checked = !off.has(box.value); });
+    charts.forEach(say);
     redraw();
   }
 
@@ -220,14 +231,17 @@
   }
 
   function read() {
-    off = new Set((state.get('off') || '').split(',').filter(Boolean));
+    const named = (key) => (state.get(key) || '').split(',').filter(Boolean);
+    const able = new Set([...charts.values()].filter(({ spec }) => spec.log.may).map(({ figure }) => figure.id));
+    off = new Set(named('off'));
+    switched = new Set(named('log').filter((name) => able.has(name)));
     show();
   }
 
   function start() {
     document.querySelectorAll('figure.chart').forEach((figure) => {
       const spec = JSON.parse(figure.querySelector('.chart-spec').textContent);
-      charts.set(figure, { figure, spec, log: spec.log.is, box: null });
+      charts.set(figure, { figure, spec, box: null, scale: null });
     });
     if (!charts.size) return;
     addSwitches();

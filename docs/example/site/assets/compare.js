@@ -7,6 +7,7 @@
   const form = document.getElementById('pick');
   const [first, second] = ['first', 'second'].map((id) => document.getElementById(id));
   const place = document.getElementById('compared');
+  const comparing = document.getElementById('comparing'); // the one sentence that is read out
 
   function element(name, attributes, ...children) {
     const made = document.createElement(name);
@@ -16,8 +17,8 @@
   }
 
   function table(title, heads, lines, kind) {
-    const head = element('tr', {}, ...heads.map((text) => element('th', { scope: 'col', class: 'words' }, text)));
-    const body = lines.map(([name, ...cells]) => element('tr', {}, element('th', { scope: 'row' }, name), ...cells));
+    const head = element('tr', {}, ...heads.map((text, i) => element('th', { scope: 'col', class: i ? 'words' : 'name' }, text)));
+    const body = lines.map(([name, ...cells]) => element('tr', {}, element('th', { scope: 'row', class: 'name' }, ...[name].flat()), ...cells));
     const made = element('table', { class: `pair ${kind}` }, element('caption', {}, title),
       element('thead', {}, head), element('tbody', {}, ...body));
     return element('figure', { class: 'sheet' },
@@ -46,32 +47,56 @@
     return value === 0 ? '0' : Number(value.toPrecision(3)).toLocaleString('en-US', { maximumSignificantDigits: 3 });
   }
 
+  // A score stands beside the other run's whatever made it; a cost, and a score that a run has of two devices, of that device.
+  function paired(one, other) {
+    const places = new Map();
+    [one, other].forEach((run, side) => run.values.forEach((value) => {
+      const key = JSON.stringify([value.protocol, value.metric, value.steps]);
+      if (!places.has(key)) places.set(key, [[], []]);
+      places.get(key)[side].push(value);
+    }));
+    const pairs = [...places.values()].flatMap(([a, b]) => {
+      const devices = [...new Set([...a, ...b].map(({ device }) => device))];
+      if (!(a[0] || b[0]).cost && a.length < 2 && b.length < 2) return [{ a: a[0], b: b[0], known: a[0] || b[0], device: '' }];
+      const on = (device) => [a, b].map((values) => values.find((value) => value.device === device));
+      return devices.map((device) => ({ a: on(device)[0], b: on(device)[1], known: on(device).find(Boolean), device }));
+    });
+    const order = ({ known, device }) => [known.protocol, known.metric, known.steps === null ? -1 : known.steps, device];
+    return pairs.sort((x, y) => {
+      const i = order(x).findIndex((part, at) => part !== order(y)[at]);
+      return i < 0 ? 0 : order(x)[i] < order(y)[i] ? -1 : 1; // numbers as numbers: 2 steps before 16
+    });
+  }
+
+  function gap(a, b) { // scores of two data sets, costs of two data sets or networks: no difference means anything
+    const alike = a && b && a.place.every((part, i) => part === b.place[i] || (i === 1 && !a.cost));
+    return alike ? difference((a.value - b.value) / a.divisor) : '–';
+  }
+
   function values(one, other) {
-    const keys = [...new Set([...Object.keys(one.values), ...Object.keys(other.values)])].sort();
-    return keys.map((key) => {
-      const [a, b] = [one.values[key], other.values[key]];
-      const known = a || b;
+    return paired(one, other).map(({ a, b, known, device }) => {
       const steps = known.steps === null ? '' : `, ${known.steps} ${known.steps === 1 ? 'step' : 'steps'}`;
-      const gap = a && b ? difference((a.value - b.value) / known.divisor) : '–';
-      return [`${known.metric}${steps}`, element('td', {}, known.protocol), shown(a, one.page), shown(b, other.page),
-        element('td', { class: 'value' }, gap)];
+      const name = [`${known.metric}${steps}`, ...(device ? [element('small', {}, device)] : [])];
+      return [name, element('td', { class: 'protocol' }, known.protocol), shown(a, one.page), shown(b, other.page),
+        element('td', { class: 'value' }, gap(a, b))];
     });
   }
 
   function draw() {
     const [one, other] = [byName.get(first.value), byName.get(second.value)];
-    const heads = ['', ...[one, other].map((run) => run.run)];
-    const parts = [element('p', {}, ...[one, other].flatMap((run, i) => [i ? ' and ' : '',
-      element('a', { href: run.page }, run.run), run.state === 'ok' ? '' : ` (${run.state})`]))];
+    const heads = (what) => [what, one.run, other.run];
+    const parts = [];
+    comparing.replaceChildren('Comparing ', ...[one, other].flatMap((run, i) => [i ? ' and ' : '',
+      element('a', { href: run.page }, run.run), run.state === 'ok' ? '' : ` (${run.state})`]));
     const [differing, equal] = sides(one, other, 'settings');
     const [apart, alike] = sides(one, other, 'facts');
     if (one === other) parts.push(element('p', { class: 'none' }, 'These are one and the same run: choose another.'));
-    parts.push(differing.length ? table('Settings that differ', heads, words(differing), 'settings')
+    parts.push(differing.length ? table('Settings that differ', heads('setting'), words(differing), 'settings')
       : element('p', {}, 'All recorded settings are equal.'));
-    parts.push(table('Values', ['score', 'protocol', ...heads.slice(1), 'first − second'], values(one, other), 'values'));
-    if (apart.length) parts.push(table('Circumstances that differ', heads, words(apart), 'facts'));
+    parts.push(table('Values', ['score', 'protocol', one.run, other.run, 'first − second'], values(one, other), 'values'));
+    if (apart.length) parts.push(table('Circumstances that differ', heads('fact'), words(apart), 'circumstances'));
     const same = element('details', { class: 'fold' }, element('summary', {}, `What is equal (${equal.length + alike.length})`),
-      table('Equal', heads, words([...equal, ...alike]), 'equal'));
+      table('Equal', heads('setting or fact'), words([...equal, ...alike]), 'equal'));
     place.replaceChildren(...parts, same);
   }
 

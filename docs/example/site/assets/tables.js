@@ -24,6 +24,12 @@
 
   const textOf = (cell) => cell.textContent.trim() || null;
 
+  // The cell of a row that covers a column: one that says why there is no number may span several.
+  function cellAt(row, column) {
+    let end = 0;
+    return [...row.cells].find((cell) => (end += cell.colSpan) > column);
+  }
+
   // A line with what belongs to it: the rows of class "claimed" below.
   function groupsOf(body) {
     const groups = [];
@@ -82,7 +88,7 @@
         head.setAttribute('aria-sort', ARIA[direction]);
         const place = Number(head.dataset.column || head.cellIndex);
         const read = head.dataset.sort === 'number' ? numberOf : textOf;
-        const values = new Map(groups.map((group) => [group, read(group[0].cells[place])]));
+        const values = new Map(groups.map((group) => [group, read(cellAt(group[0], place))]));
         groups = [...groups].sort((a, b) => compared(values.get(a), values.get(b), head.dataset.sort, direction));
       }
       this.body.append(...groups.flat());
