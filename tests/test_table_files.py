@@ -66,9 +66,9 @@ def test_every_table_of_the_site_is_a_file_in_each_form(tmp_path: Path) -> None:
         for end, form in exports.FORMS.items():
             assert (site / f"data/{name}.{end}").read_text(encoding="utf-8") == forms.render(table, form)
     taken = 0
-    for page in ("index.html", "cost.html", "quality.html"):
-        for name, place in re.findall(r'data-take="([^"]+)" data-from="([^"]+)"', (site / page).read_text(encoding="utf-8")):
-            found = re.fullmatch(r"benchTake\((\".*?\"), (\{.*\})\);\n", (site / place).read_text(encoding="utf-8"))
+    for page in site.rglob("*.html"):
+        for name, place in re.findall(r'data-take="([^"]+)" data-from="([^"]+)"', page.read_text(encoding="utf-8")):
+            found = re.fullmatch(r"benchTake\((\".*?\"), (\{.*\})\);\n", (page.parent / place).read_text(encoding="utf-8"))
             assert found is not None
             assert json.loads(found[1]) == name
             files = {end: (site / f"data/{name}.{end}").read_text(encoding="utf-8") for end in ("csv", "md", "tex")}
