@@ -1,6 +1,7 @@
 """bench plan: arithmetic that can be checked by hand, the probe's lines, what is refused, and that nothing is written."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probes are made up, except where a test asks for one."""
     measured = Measured((Probe(8, 1.0, 2_000_000_000), Probe(16, 1.5, 3_000_000_000)), 500_000_000, 0.01)
     monkeypatch.setattr(probe, "apart", lambda *_: measured)
+
+
+@pytest.fixture(autouse=True)
+def room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory and disk for any run, whatever this machine has left; a test of what does not fit sets its own."""
+    monkeypatch.setattr(probe, "free_memory", lambda _: 10**12)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**13})())
 
 
 def test_arithmetic() -> None:
@@ -103,8 +111,6 @@ def test_memory_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_disk_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import shutil
-
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     result = bench("plan", *WORDS, "--json", "--root", str(tmp_path / "not" / "yet"))
     assert "of disk, where 0 MB are free" in mistake(result)
