@@ -153,12 +153,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def device_label(device: torch.device) -> str:
-    """The device's own name, for the rows."""
+    """The device's own name, for the rows; of a CPU also the threads that torch uses of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     from bench.provenance import processor
 
-    return processor()
+    return processor(torch.get_num_threads())
 
 
 def require_one_process(verb: str) -> None:

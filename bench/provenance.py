@@ -49,16 +49,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+def processor(used: int | None = None) -> str:
+    """The CPU's own name, how many of its threads this process may use, and how many of these it does, where it is told.
+
+    A speed depends on the last: "AMD EPYC (2 threads)" and "AMD EPYC (1 of 2 threads)" are two devices.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    some = f"{used} of " if used is not None and used != allowed else ""
+    return f"{_processor_name()} ({some}{allowed} thread{'s' * (allowed > 1)})"
+
+
 @functools.cache
-def processor() -> str:
-    """The CPU's own name, and how many of its threads this process may use."""
+def _processor_name() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         name = lines[0].partition(":")[2].strip() if lines else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name} ({cores} threads)"
+    return name
 
 
 def command(config: RunConfig, suite: Suite) -> str:

@@ -144,7 +144,13 @@ def test_hours_that_do_not_add_up_are_not_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "unit"), [("AMD EPYC (2 threads)", "CPU-hours"), ("Some CPU (1 thread)", "CPU-hours"), (GPU, "GPU-hours")]
+    ("device", "unit"),
+    [
+        ("AMD EPYC (2 threads)", "CPU-hours"),
+        ("AMD EPYC (1 of 2 threads)", "CPU-hours"),
+        ("Some CPU (1 thread)", "CPU-hours"),
+        (GPU, "GPU-hours"),
+    ],
 )
 def test_hours_are_named_after_the_device(device: str, unit: str) -> None:
     [panel] = panels(frame(*run_of("soflow", [1.0], [1.0], device=device)))

@@ -9,7 +9,7 @@ import torch.multiprocessing
 from torch import nn
 
 import methods
-from bench import datasets, dist, rng
+from bench import datasets, dist, provenance, rng
 from bench.errors import BenchError
 from bench.step import Step, load_method
 from bench.train import inputs
@@ -91,3 +91,17 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
     with pytest.raises(BenchError, match="device cuda, but torch sees no GPU"):
         dist.pick_device("cuda")
     assert dist.pick_device("auto") == CPU
+
+
+def test_a_cpu_is_named_with_the_threads_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A speed on one thread of two is not a speed on two: other hours, and another column in the report."""
+    monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0, 1})
+    labels = []
+    for used in (2, 1):
+        monkeypatch.setattr(torch, "get_num_threads", lambda used=used: used)
+        labels.append(dist.device_label(CPU))
+    assert labels[0].endswith(" (2 threads)")
+    assert labels[1].endswith(" (1 of 2 threads)")
+    assert provenance.processor() == labels[0], "where nobody says how many are used"
+    monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0})
+    assert dist.device_label(CPU).endswith(" (1 thread)")
