@@ -102,12 +102,13 @@ def _negative(difference: Difference) -> Difference:
 
 def column(lines: Sequence[tuple[str, Sequence[Row]]]) -> list[Comparison]:
     """All pairs of lines that have rows. Each line's rows are of one protocol, metric and step count, all with a value.
+    Raises ValueError for rows that do not compare.
 
     Holm's correction is over all pairs, also for a reader who looks at the best line only: which one that is the values
     decide, so any pair could have been the one that is read.
     """
-    filled = [side(name, rows) for name, rows in lines if rows]
-    check([row for _, rows in lines for row in rows])
+    filled = [_side(name, rows) for name, rows in lines if rows]
+    _check([row for _, rows in lines for row in rows])
     pairs = [_compared(one, other) for one, other in itertools.combinations(filled, 2)]
     asked = [i for i, pair in enumerate(pairs) if pair.difference]
     p_values = intervals.holm([found.p_value for i in asked if (found := pairs[i].difference)])
@@ -116,15 +117,8 @@ def column(lines: Sequence[tuple[str, Sequence[Row]]]) -> list[Comparison]:
     return pairs
 
 
-def compare(first: str, ours: Sequence[Row], second: str, theirs: Sequence[Row]) -> Comparison:
-    """Two lines alone: the p-value is corrected for nothing. Raises ValueError for rows that do not compare."""
-    check([*ours, *theirs])
-    pair = _compared(side(first, ours), side(second, theirs))
-    return dataclasses.replace(pair, p_value=pair.difference.p_value if pair.difference else None)
-
-
 @dataclass(frozen=True)
-class Side:
+class _Side:
     """A line as its comparisons need it, made once for all of them."""
 
     name: str
@@ -132,12 +126,12 @@ class Side:
     networks: Mapping[int, Mapping[tuple[int, int | None], Row]]  # by training seed: rows by noise
 
 
-def side(name: str, rows: Sequence[Row]) -> Side:
+def _side(name: str, rows: Sequence[Row]) -> _Side:
     networks = {seed: _by_noise(of_seed) for (seed,), of_seed in grouped(rows, ["train_seed"]).items()}
-    return Side(name, tuple(training_means(rows).values()), networks)
+    return _Side(name, tuple(_training_means(rows).values()), networks)
 
 
-def check(rows: Sequence[Row]) -> None:
+def _check(rows: Sequence[Row]) -> None:
     """Raises ValueError for rows that do not compare."""
     for field in SHARED:
         found = dict.fromkeys(getattr(row, field) for row in rows)
@@ -145,13 +139,13 @@ def check(rows: Sequence[Row]) -> None:
             raise ValueError(f"rows of {field} {' and '.join(map(repr, found))} do not compare")
 
 
-def _compared(a: Side, b: Side) -> Comparison:
+def _compared(a: _Side, b: _Side) -> Comparison:
     """Without its p-value."""
     over_seeds = intervals.welch(a.means, b.means) if min(len(a.means), len(b.means)) > 1 else None
     return Comparison(a.name, b.name, (len(a.means), len(b.means)), over_seeds, _networks(a, b))
 
 
-def training_means(rows: Sequence[Row]) -> dict[int, float]:
+def _training_means(rows: Sequence[Row]) -> dict[int, float]:
     """By training seed: the mean over its sampling seeds."""
     return {
         seed: statistics.fmean(row.value for row in of_seed if row.value is not None)
@@ -159,7 +153,7 @@ def training_means(rows: Sequence[Row]) -> dict[int, float]:
     }
 
 
-def _networks(a: Side, b: Side) -> tuple[tuple[int, Difference], ...]:
+def _networks(a: _Side, b: _Side) -> tuple[tuple[int, Difference], ...]:
     """Of each training seed that both have, the difference on the same noises and labels; left out where nothing pairs."""
     found = ((seed, _paired(a.networks[seed], b.networks[seed])) for seed in sorted(a.networks.keys() & b.networks.keys()))
     return tuple((seed, difference) for seed, difference in found if difference)

@@ -7,6 +7,7 @@ two settings. Where a group holds several recipes of a method, the names say wha
 import dataclasses
 import math
 import operator
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -76,6 +77,12 @@ def grouped(rows: Iterable[Row], fields: Sequence[str]) -> dict[tuple[Any, ...],
     for row in rows:
         groups.setdefault(values(row) if len(fields) > 1 else (values(row),), []).append(row)
     return dict(sorted(groups.items(), key=lambda item: item[0]))
+
+
+def by_sampling_seed(rows: Iterable[Row]) -> dict[int, float]:
+    """The mean of each sampling seed's values; without what was not sampled or has no value."""
+    good = (row for row in rows if row.sample_seed is not None and row.value is not None)
+    return {seed: statistics.fmean(row.value or 0.0 for row in of) for (seed,), of in grouped(good, ["sample_seed"]).items()}
 
 
 def named_lines(rows: Sequence[Row], descriptions: Descriptions, identity: Sequence[str]) -> dict[str, list[Row]]:

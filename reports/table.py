@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.rows import Row, row_id
 from reports.compare import Comparison
-from reports.lines import grouped
+from reports.lines import by_sampling_seed, grouped
 
 ARROWS = {"min": "↓", "max": "↑"}
 LEVEL = "≈"  # before a value that is not distinguishable from the best of its column
@@ -72,7 +72,7 @@ class Cell:
     @functools.cached_property
     def sample_seeds(self) -> int:
         """Sampling seeds of a training seed; the most, where they differ."""
-        return max((len(_by_sampling_seed(rows)) for rows in grouped(self.rows, ["train_seed"]).values()), default=0)
+        return max((len(by_sampling_seed(rows)) for rows in grouped(self.rows, ["train_seed"]).values()), default=0)
 
     @functools.cached_property
     def spread(self) -> float | None:
@@ -82,7 +82,7 @@ class Cell:
     @functools.cached_property
     def sampling_spread(self) -> float | None:
         """Sample standard deviation over sampling seeds within a training seed, pooled; None below two."""
-        groups = [_by_sampling_seed(rows) for rows in grouped(self.rows, ["train_seed"]).values()]
+        groups = [list(by_sampling_seed(rows).values()) for rows in grouped(self.rows, ["train_seed"]).values()]
         freedom = sum(len(values) - 1 for values in groups if values)
         squares = sum((value - statistics.fmean(values)) ** 2 for values in groups for value in values)
         return math.sqrt(squares / freedom) if freedom else None
@@ -121,12 +121,6 @@ class Cell:
     def ids(self) -> tuple[str, ...]:
         """Of the rows, as `bench explain` takes them."""
         return tuple(row_id(row) for row in self.rows)
-
-
-def _by_sampling_seed(rows: list[Row]) -> list[float]:
-    """One training seed's values, one a sampling seed."""
-    groups = grouped([row for row in rows if row.sample_seed is not None], ["sample_seed"]).values()
-    return [statistics.fmean(row.value for row in group if row.value is not None) for group in groups]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import hashlib
 import html
 import io
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reports import tables
-from reports.charts.chart import Chart, publish
+from reports.charts.chart import PLOTLY, Chart, publish
 from reports.charts.figures import loss_charts, quality_against_time, quality_charts, throughput_chart
 from reports.charts.looks import Look, looks_of
 from reports.charts.plots import Axis, Mark, Plot, Series, short, thinned
@@ -155,6 +156,14 @@ def test_a_long_name_is_shortened_in_its_middle() -> None:
 
 
 # Files
+
+
+def test_the_library_is_the_one_that_was_published() -> None:
+    readme = (PLOTLY / "README.md").read_text()
+    digest = hashlib.sha256((PLOTLY / "plotly-basic.min.js").read_bytes()).hexdigest()
+    assert f"sha256  {digest}  plotly-basic.min.js" in readme
+    [version] = set(re.findall(r"\d+\.\d+\.\d+", readme))
+    assert f"v{version}\n" in (PLOTLY / "plotly-basic.min.js").read_text()[:200]
 
 
 def test_files_of_the_site(tmp_path: Path) -> None:

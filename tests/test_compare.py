@@ -1,6 +1,7 @@
 """Verdicts: what training seeds do not settle is said to be open, networks are told apart on shared noise, and no more often
 wrongly than promised."""
 
+import itertools
 import random
 import statistics
 from dataclasses import replace
@@ -84,7 +85,7 @@ def test_pairing_finds_what_two_separate_errors_would_miss() -> None:
     draw = random.Random(0)
     given = made_up({"soflow": 10.0, "meanflow": 10.3}, shared=5.0, own=0.1, draw=draw)
     [(_, ours), (_, theirs)] = by_line(given)
-    found = compare.compare("meanflow", theirs, "soflow", ours)
+    [found] = compare.column([("meanflow", theirs), ("soflow", ours)])
     assert found.difference is not None
     assert found.difference.value == pytest.approx(0.3, abs=0.1)
     assert found.distinguishable
@@ -95,7 +96,8 @@ def test_pairing_finds_what_two_separate_errors_would_miss() -> None:
 
 def networks(ours: list[rows.Row], theirs: list[rows.Row]) -> tuple[tuple[int, Difference], ...]:
     """Of each training seed, what its two networks say of each other."""
-    return compare.compare("ours", ours, "theirs", theirs).networks
+    [found] = compare.column([("ours", ours), ("theirs", theirs)])
+    return found.networks
 
 
 def test_metrics_without_replicates_pair_by_sampling_seed() -> None:
@@ -144,13 +146,9 @@ def test_old_rows_say_that_nothing_is_known() -> None:
 def test_holm_over_all_pairs_of_a_column() -> None:
     given = made_up({"a": 1.0, "b": 1.4, "c": 1.6}, seeds=4, training=0.2, own=0.1, draw=random.Random(1))
     together = compare.column(by_line(given))
-    alone = [compare.compare(a, ours, b, theirs).p_value for (a, ours), (b, theirs) in _pairs(by_line(given))]
-    assert [p.p_value for p in together] == pytest.approx(intervals.holm([p or 0.0 for p in alone]))
+    alone = [pair for of_two in itertools.combinations(by_line(given), 2) for pair in compare.column(of_two)]
+    assert [p.p_value for p in together] == pytest.approx(intervals.holm([p.p_value or 0.0 for p in alone]))
     assert len(together) == 3
-
-
-def _pairs(lines: list[tuple[str, list[rows.Row]]]) -> list[tuple[tuple[str, list[rows.Row]], tuple[str, list[rows.Row]]]]:
-    return [(lines[i], lines[j]) for i in range(len(lines)) for j in range(i + 1, len(lines))]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +184,6 @@ def test_a_real_gap_is_found() -> None:
 def test_rows_that_do_not_compare_are_refused(field: str, other: object) -> None:
     ours, theirs = row(value=1.0), replace(row("meanflow", value=1.0), **{field: other})
     with pytest.raises(ValueError, match=rf"{field} '?{getattr(ours, field)}'? and '?{other}'? do not compare"):
-        compare.compare("soflow", [ours], "meanflow", [theirs])
-    with pytest.raises(ValueError, match="do not compare"):
         compare.column([("soflow", [ours]), ("meanflow", [theirs])])
 
 

@@ -91,6 +91,7 @@ def samples(content: Content, folder: SiteFolder) -> None:
 
 
 def training(content: Content, folder: SiteFolder) -> None:
+    """Raw mean square error and gradient norm of every run that has a log, also of those without a score."""
     charts = _losses(content.qualities, content.logs, content.looks)
     charts += [chart for group in content.unscored for chart in loss_charts(group.title, group.logs, content.looks)]
     logless = [entry for entry in content.runs if entry.run not in content.logs]
@@ -180,6 +181,14 @@ def _cost_charts(qualities: Sequence[Table], costs: Sequence[Table], looks: Look
 
 
 PAGES: tuple[Callable[[Content, SiteFolder], None], ...] = (
-    *(assets, index, quality, cost, samples, training),
-    *(methods, provenance, compare, cite),
+    assets,
+    index,
+    quality,
+    cost,
+    samples,
+    training,
+    methods,
+    provenance,
+    compare,
+    cite,
 )

@@ -11,26 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.rows import Row, row_id
-from reports.lines import flatten
+from reports.lines import by_sampling_seed, flatten
 from reports.numbers import number, unit_and_divisor
 from reports.site.content import Content
 from reports.site.links import run_page
 from reports.table import ARROWS
 from reports.tables import COST, FLOOR, QUALITY
 
-OF_ROW = (
-    "method",
-    "dataset",
-    "net",
-    "epochs",
-    "train_seed",
-    "precision",
-    "attention",
-    "world_size",
-    "device",
-    "commit",
-    "dirty",
-)
+WHAT_RAN = ("method", "dataset", "net", "epochs", "train_seed")
+WHERE = ("precision", "attention", "world_size", "device", "commit", "dirty")
 
 
 def comparable(content: Content) -> list[dict[str, Any]]:
@@ -56,7 +45,7 @@ def _settings(description: Any) -> dict[str, str]:
 
 def _circumstances(rows: Sequence[Row]) -> dict[str, str]:
     """Of the columns that a run's rows share; several values are joined."""
-    found = {name: dict.fromkeys(str(getattr(row, name)) for row in rows) for name in OF_ROW}
+    found = {name: dict.fromkeys(str(getattr(row, name)) for row in rows) for name in WHAT_RAN + WHERE}
     return {name.replace("_", " "): ", ".join(values) for name, values in found.items() if values}
 
 
@@ -65,9 +54,8 @@ def _values(rows: Sequence[Row]) -> list[dict[str, Any]]:
     found = []
     good = [row for row in rows if row.status == "ok" and row.value is not None]
     for (protocol, metric, steps, device), group in _by_place(good).items():
-        values = _by_sampling_seed(group)
-        mean = statistics.fmean(values.values())
-        seeds = [value for seed, value in values.items() if seed is not None]
+        seeds = list(by_sampling_seed(group).values())
+        mean = statistics.fmean(seeds or [row.value for row in group if row.value is not None])
         words = QUALITY.get(metric) or COST.get(metric) or metric.replace("_", " ")
         # The same unit in every run: prefixes that follow the size would not stand beside each other.
         unit, divisor = unit_and_divisor(group[0].unit, 0.0)
@@ -88,14 +76,6 @@ def _values(rows: Sequence[Row]) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _by_sampling_seed(rows: Sequence[Row]) -> dict[int | None, float]:
-    """The mean of each sampling seed's values; None: of what was not sampled."""
-    groups: dict[int | None, list[float]] = {}
-    for row in rows:
-        groups.setdefault(row.sample_seed, []).append(row.value or 0.0)
-    return {seed: statistics.fmean(values) for seed, values in groups.items()}
 
 
 def _by_place(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], list[Row]]:
