@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.rows import Row
+from reports.grids import Grid
 from reports.lines import ORIGIN, Descriptions, flatten, settings
 from reports.table import Line, Table
 from reports.tables import conditions_of
 
-NOT_RECORDED = "not recorded"
+EQUAL, UNEQUAL, NOT_RECORDED = "equal", "not equal", "not recorded"
 OF_TASK = {"dataset": "data set", "net": "network", "epochs": "epochs", "protocol": "protocol", "device": "device"}
 OF_ROWS = {"precision": "precision", "attention": "attention", "world_size": "processes", "device": "device"}
 OF_RUNS = {"data_digest": "data digest", "processor": "processor", "platform": "platform"}
@@ -103,6 +104,22 @@ def certificate(table: Table, descriptions: Descriptions) -> Certificate:
         own=tuple((line.name, _own(line, rows, descriptions)) for line, rows in pairs),
         dirty=any(text.endswith("+") for c in found if c.name.startswith("commit") for values in c.each for text in values),
     )
+
+
+def certificate_grid(table: Table, found: Certificate) -> Grid:
+    """Every condition with what each line had, as a file holds it: digests whole."""
+    heads = ("condition", "parity", *found.lines)
+    lines = [
+        (
+            c.name,
+            EQUAL if c.equal else UNEQUAL if c.known else NOT_RECORDED,
+            *(SEPARATOR.join(v) or NOT_RECORDED for v in c.each),
+        )
+        for c in found.conditions
+    ]
+    own = ("settings of the method's own", "by design", *(text for _, text in found.own))
+    notes = (f"Protocol {table.group['protocol']}.", found.verdict)
+    return Grid(f"Parity certificate: {table.title}", heads, (*lines, own) if found.own else tuple(lines), notes)
 
 
 # One line

@@ -1,6 +1,8 @@
 """A site that was rendered, as tests read it: every page's cells, ids, links and tags."""
 
+import html
 import posixpath
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,13 @@ class Page(HTMLParser):
     def cells_of(self, kind: str) -> list[dict[str, Any]]:
         """With a value, in the tables of a class."""
         return [cell for cell in self.cells if cell["value"] is not None and kind in cell["table"].split()]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells' texts, heads too, of every row of every table of a page."""
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", text, re.DOTALL)
+    cells = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows)
+    return [[html.unescape(re.sub(r"<[^>]*>", "", cell)).strip() for cell in row] for row in cells]
 
 
 def pages_of(site: Path) -> dict[str, Page]:

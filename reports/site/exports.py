@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from bench.rows import Row
 from reports import forms, sheets
 from reports.budget import Answer
+from reports.certificate import Certificate, certificate_grid
 from reports.curves import Panel
+from reports.differences import differences_grid
 from reports.grids import Grid
 from reports.sheets import Sheet
 from reports.site.folder import SiteFolder
@@ -44,6 +46,21 @@ def table_name(table: Table) -> str:
 
 def add_table(folder: SiteFolder, table: Table) -> None:
     _add(folder, table_name(table), lambda form: forms.render(table, form))
+
+
+def add_folds(folder: SiteFolder, table: Table, parity: Certificate) -> None:
+    """What is folded beneath a table and is not in its own files: the certificate, and the differences where there are any."""
+    add_grid(folder, certificate_name(table), certificate_grid(table, parity))
+    if table.judged:
+        add_grid(folder, differences_name(table), differences_grid(table))
+
+
+def certificate_name(table: Table) -> str:
+    return name_of("certificate", table_name(table))
+
+
+def differences_name(table: Table) -> str:
+    return name_of("differences", table_name(table))
 
 
 def add_sheet(folder: SiteFolder, sheet: Sheet) -> None:

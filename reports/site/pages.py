@@ -21,6 +21,8 @@ from reports.site.content import Content, facts_of
 from reports.site.folder import SiteFolder
 from reports.site.headline import cost_sentences, quality_sentences
 from reports.site.links import method_page, run_page
+from reports.site.run_list import NAME as RUN_LIST
+from reports.site.run_list import NUMBERS, run_list
 from reports.site.samples import galleries
 from reports.site.table_views import leaderboard, views
 from reports.site.templating import ASSETS, page
@@ -51,6 +53,7 @@ def index(content: Content, folder: SiteFolder) -> None:
     add(content, folder, "index.html", "index.html.j2", more)
     for view, short in zip(whole, shown, strict=True):
         exports.add_table(folder, view.table)
+        exports.add_folds(folder, view.table, view.certificate)
         if short.whole:
             add(content, folder, short.whole, "table.html.j2", {"view": view})
     for sheet in content.published:
@@ -73,11 +76,13 @@ def quality(content: Content, folder: SiteFolder) -> None:
 def cost(content: Content, folder: SiteFolder) -> None:
     """Throughput, latency, memory as the runs had them, and what `bench speed` measured."""
     charts = _cost_charts(content.qualities, content.costs, content.looks)
-    more = {"views": views(content.costs, content), "cost_charts": charts, "speed": content.speed}
+    shown = views(content.costs, content)
+    more = {"views": shown, "cost_charts": charts, "speed": content.speed}
     publish(charts, folder)
     add(content, folder, "cost.html", "cost.html.j2", more)
-    for table in content.costs:
-        exports.add_table(folder, table)
+    for view in shown:
+        exports.add_table(folder, view.table)
+        exports.add_folds(folder, view.table, view.certificate)
     for name, grid in {name: grid for sheet in content.speed for name, _, grid in sheet.grids}.items():
         exports.add_grid(folder, name, grid)
 
@@ -102,16 +107,17 @@ def training(content: Content, folder: SiteFolder) -> None:
 
 def provenance(content: Content, folder: SiteFolder) -> None:
     """All runs, and a page of each."""
-    more: dict[str, Any] = {"runs": content.runs, "protocols": content.protocols}
+    listed = run_list(content)
+    exports.add_grid(folder, RUN_LIST, listed)
+    more: dict[str, Any] = {"runs": content.runs, "listed": listed, "file": RUN_LIST, "numbers": NUMBERS}
     add(content, folder, "provenance.html", "provenance.html.j2", more)
-    waiting = {found.run: found.method for group in content.unscored for found in group.runs}
     alike: dict[tuple[Any, ...], list[str]] = {}
     for run, rows in content.stored_of.items():
         alike.setdefault(_comparison(rows), []).append(run)
     for entry in content.runs:
         own = content.stored_of.get(entry.run, [])
         others = [run for run in alike.get(_comparison(own), []) if run != entry.run]
-        more = {"entry": entry, "others": others[:BESIDE], "method": own[0].method if own else waiting.get(entry.run, "")}
+        more = {"entry": entry, "others": others[:BESIDE]}
         measured = [(row_id(row), row) for row in sorted(own, key=_place)]
         rows_file = exports.add_rows(folder, entry.run, measured, lambda row: content.machine(row).text) if own else ""
         more |= {"measured": measured, "rows_file": rows_file}

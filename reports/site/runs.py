@@ -12,16 +12,20 @@ from bench.store import RunDirectory
 from reports.lines import Descriptions, flatten, grouped
 
 NOT_RECORDED = "not recorded"
+UNKNOWN = "unknown method"
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     run: str
+    task: Mapping[str, Any]  # what ran: method, dataset, net, epochs, seed; "" for what was not recorded
     state: str  # ok | partly failed | failed | skipped | the state of a run without result rows
     reasons: tuple[str, ...]  # why something is not ok
     command: str  # makes the run again; "" where it was not recorded
     facts: tuple[tuple[str, str], ...]  # (name, value)
     config: str  # resolved settings, as TOML
+    commit: str  # shortened, "+" after one whose work tree had changes; "" where it was not recorded
+    started: str  # ISO 8601; "" where it was not recorded
 
 
 def protocols(descriptions: Descriptions) -> dict[str, list[tuple[str, str]]]:
@@ -56,12 +60,33 @@ def _entry(run: str, rows: Sequence[Row], description: Mapping[str, Any], direct
     config = description.get("config")
     return Entry(
         run=run,
+        task=task_of(rows, description),
         state=state,
         reasons=tuple(reasons),
         command=str(description.get("command") or ""),
         facts=tuple(_facts(description)),
         config=_toml(config) if isinstance(config, Mapping) else "",
+        commit=_short_commit(description),
+        started=str(description.get("started_at") or ""),
     )
+
+
+def task_of(rows: Sequence[Row], description: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was to do, from its rows, else from its recorded settings; "" for what neither has."""
+    if rows:
+        row = rows[0]
+        return {"method": row.method, "dataset": row.dataset, "net": row.net, "epochs": row.epochs, "seed": row.train_seed}
+    config = description.get("config")
+    given = config.get("run") if isinstance(config, Mapping) else None
+    given = given if isinstance(given, Mapping) else {}
+    methods = given.get("methods")
+    method = methods[0] if isinstance(methods, list) and methods else UNKNOWN
+    return {"method": method, **{key: given.get(key, "") for key in ("dataset", "net", "epochs", "seed")}}
+
+
+def _short_commit(description: Mapping[str, Any]) -> str:
+    commit = str(description.get("commit") or "")
+    return f"{commit[:10]}{'+' if description.get('dirty') else ''}" if commit else ""
 
 
 def _what(row: Row) -> str:

@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.cells import facts, spread_texts
-from reports.site.exports import NAMES, budget_name, sheet_name
+from reports.differences import differences_grid
+from reports.site.exports import NAMES, budget_name, certificate_name, differences_name, sheet_name
 from reports.site.links import anchor, method_page, run_page
 from reports.site.table_views import claim_anchor, row_place
 
@@ -43,7 +44,8 @@ def environment(up: str = "") -> Environment:
     jinja.filters["method_link"] = lambda method: up + method_page(method)
     jinja.filters["cell_link"] = lambda cell: up + row_place(cell)
     jinja.filters["claim_anchor"] = claim_anchor
-    jinja.filters |= {"sheet_name": sheet_name, "budget_name": budget_name}
+    jinja.filters |= {"sheet_name": sheet_name, "budget_name": budget_name, "differences": differences_grid}
+    jinja.filters |= {"certificate_name": certificate_name, "differences_name": differences_name}
     jinja.filters["protocol_link"] = lambda name: f"{up}provenance.html#{anchor(name, 'protocol')}"
     jinja.filters["protocol_anchor"] = lambda name: anchor(name, "protocol")
     jinja.globals |= {"facts": facts, "spread_texts": spread_texts, "up": up, "menu": MENU, "table_forms": NAMES}

@@ -14,9 +14,9 @@ from typing import Any
 from bench.rows import Row
 from reports.lines import Descriptions
 from reports.papers.recipes import epochs_text
+from reports.site.runs import task_of
 from reports.table import Table
 
-UNKNOWN = "unknown method"
 Log = Sequence[Mapping[str, Any]]  # lines of train.jsonl
 
 
@@ -58,8 +58,7 @@ def unscored(
     scored = {run for table in tables for line in table.lines for _, run in line.runs}
     groups: dict[str, dict[str, tuple[str, Any]]] = {}  # title -> run -> (method, seed)
     for run in (run for run in sorted(logs) if run not in scored):
-        rows = rows_of.get(run)
-        task = _of_row(rows[0]) if rows else _of_settings(recorded.get(run, {}))
+        task = task_of(rows_of.get(run, ()), recorded.get(run, {}))
         groups.setdefault(f"{_title(task)}: no scores yet", {})[run] = (str(task["method"]), task["seed"])
     return tuple(Group(title, _named(runs, logs)) for title, runs in sorted(groups.items()))
 
@@ -78,17 +77,3 @@ def _title(task: Mapping[str, Any]) -> str:
     epochs = task["epochs"]
     length = epochs_text(epochs) if isinstance(epochs, (int, float)) else ""
     return ", ".join(filter(None, [str(task["dataset"]), str(task["net"]), length])) or "settings not recorded"
-
-
-def _of_row(row: Row) -> dict[str, Any]:
-    return {"method": row.method, "dataset": row.dataset, "net": row.net, "epochs": row.epochs, "seed": row.train_seed}
-
-
-def _of_settings(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Of [run]; "" for what is not there."""
-    config = description.get("config")
-    given = config.get("run") if isinstance(config, Mapping) else None
-    given = given if isinstance(given, Mapping) else {}
-    methods = given.get("methods")
-    method = methods[0] if isinstance(methods, list) and methods else UNKNOWN
-    return {"method": method, **{key: given.get(key, "") for key in ("dataset", "net", "epochs", "seed")}}
