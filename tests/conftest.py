@@ -81,7 +81,9 @@ LONG = (
     "test_cluster",
     "test_cli",
     "test_snapshots",
+    "test_snapshots_scored",
     "test_bench_speed",
+    "test_bench_speed_command",
     "test_scores",
 )
 

@@ -1,22 +1,14 @@
-"""`loop.micro_batch = "auto"`: the fewest pieces that fit, the same on all processes, noted and used; and the last word of a
-process that ran out of memory alone."""
+"""`loop.micro_batch = "auto"`: the fewest pieces that fit are chosen, noted, used and planned with."""
 
-import json
-import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import torch
-import torch.distributed
-import torch.multiprocessing
 
-from bench import accord, config, datasets, micro_batch, pipeline, plan, probe
+from bench import config, micro_batch, pipeline, plan, probe
 from bench.config import Loop
-from bench.errors import BenchError, PeerLost, RunFailed
-from bench.memory import OutOfMemory
+from bench.errors import BenchError
 from bench.micro_batch import Need
 from bench.probe import Measured, Peaks, Probe, Shapes
 from bench.speed import run_rows
@@ -24,22 +16,7 @@ from bench.step import Step
 from bench.store import Root
 from command_line import bench, mistake
 from conftest import tiny_run, tiny_suite
-
-CPU = torch.device("cpu")
-SHAPES = Shapes((1, 8, 8), 10, 1797)
-AUTO = Loop(device="cpu", micro_batch="auto")
-MEGA = 1_000_000
-
-
-def made_up(each: int, fixed: int = 100 * MEGA, most: int = 1 << 30) -> Any:
-    """A probe's line: bytes of each row; a size above `most` runs out of memory."""
-
-    def peaks(_: object, __: Shapes, ___: str, sizes: tuple[int, ...], *____: object) -> Peaks:
-        if min(sizes) > most:
-            raise OutOfMemory("out of memory (made up); set something")
-        return Peaks(50 * MEGA, tuple((rows, fixed + each * rows) for rows in sizes if rows <= most))
-
-    return peaks
+from made_up_memory import AUTO, CPU, MEGA, SHAPES, made_up
 
 
 @pytest.fixture(autouse=True)
@@ -221,146 +198,3 @@ def test_the_plan_says_what_auto_would_choose(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(probe, "free_memory", lambda _: 50 * MEGA)
     words = [word for setting in ("run.net=N/2", "train.batch=32", "loop.micro_batch=auto") for word in ("--set", setting)]
     assert "soflow needs" in mistake(bench("plan", "soflow", *words))
-
-
-def test_the_probe_takes_two_steps_of_each_size_that_can_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a size needs is judged by the line through the one before and what is there without rows: 20 bytes a parameter."""
-    held = 20 * probe.parameters(tiny_run(), SHAPES)
-    steps: list[int] = []
-
-    def step(_: object, __: object, ___: object, rows: int, ____: bool) -> Any:
-        return lambda: steps.append(rows)
-
-    monkeypatch.setattr(probe, "_step", step)
-    monkeypatch.setattr(probe, "peak_memory", lambda _: held + MEGA * steps[-1] if steps else 0)
-    found = probe.peaks(tiny_run(), SHAPES, CPU, (4, 16), held + 16 * MEGA)
-    assert (found.base, found.points) == (0, ((4, held + 4 * MEGA), (16, held + 16 * MEGA)))
-    assert steps == [4, 4, 16, 16]
-    steps.clear()
-    assert probe.peaks(tiny_run(), SHAPES, CPU, (4, 16), held + 15 * MEGA).points == ((4, held + 4 * MEGA),)
-    assert steps == [4, 4]
-    steps.clear()
-
-    def runs_out(_: object, __: object, ___: object, rows: int, ____: bool) -> Any:
-        if rows == 16:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return lambda: steps.append(rows)
-
-    monkeypatch.setattr(probe, "_step", runs_out)
-    assert [rows for rows, _ in probe.peaks(tiny_run(), SHAPES, CPU, (4, 8, 16, 32), 10**12).points] == [4, 8]
-    steps.clear()
-    with pytest.raises(OutOfMemory, match="4 rows would take"):
-        probe.peaks(tiny_run(), SHAPES, CPU, (4, 16), held - 1)
-    assert steps == []
-
-
-def test_a_real_probe() -> None:
-    found = probe.peaks(tiny_run(), SHAPES, CPU, (4, 32), 10**12, True)
-    assert [rows for rows, _ in found.points] == [4, 32]
-    assert all(peak > 10 * MEGA for _, peak in found.points)
-
-
-# Several processes
-
-
-def agree(rank: int, folder: str) -> None:
-    """Each with its own memory and its own line, as on two machines."""
-    torch.set_num_threads(1)
-    os.environ["LOCAL_WORLD_SIZE"] = "1"
-    os.environ["LOCAL_RANK"] = "0"
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    found: dict[str, Any] = {}
-    told: list[str] = []
-    parameters = probe.parameters(tiny_run(), SHAPES)
-    least = 50 * MEGA + (16 + 4) * parameters + 2 * 4 * 64 * 16
-    dataset = datasets.load("digits")
-    probe.peaks_apart = made_up(MEGA)
-    for name, room in (("own", (8, 16)), ("other's", (16, 8)), ("whole", (16, 16)), ("none", (16, -9))):
-        probe.free_memory = lambda _, rows=room[rank]: int((least + rows * MEGA) / (1 - micro_batch.MARGIN) + 10)  # type: ignore[misc]
-        try:
-            loop = micro_batch.settled(tiny_run(), dataset, AUTO, CPU, told.append)
-            found[name] = loop.micro_batch
-        except BenchError as error:
-            found[name] = [str(error), error.elsewhere]
-    Path(folder, f"{rank}.json").write_text(json.dumps(found | {"told": told}))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
-def test_processes_agree_on_the_smallest(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(agree, (str(tmp_path),), nprocs=2)
-    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    for found in (one, two):
-        assert (found["own"], found["other's"], found["whole"]) == (8, 8, 16)
-    assert [found["none"][1] for found in (one, two)] == [True, False]
-    assert "4 rows at a time need" in one["none"][0]
-    assert two["told"] == []
-    assert [line.partition(":")[2][:20] for line in one["told"]] == [
-        " 8 rows at a time (a", " 8 rows at a time, a", " all 16 rows at a ti"
-    ]  # fmt: skip
-
-
-# The last word
-
-
-def run_out(rank: int, folder: str, port: int) -> None:
-    """Train in two processes; the second runs out of memory in its third step."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    step, calls = Step._backward, []
-
-    def failing(self: Step, *given: Any) -> Any:
-        calls.append(1)
-        if rank == 1 and len(calls) == 3:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return step(self, *given)
-
-    Step._backward = failing  # type: ignore[method-assign]
-    suite = tiny_suite("loop.device=cpu")
-    job = pipeline.Job(config=suite.runs()[0], suite=suite, root=Root(Path(folder)), dataset=datasets.load("digits"))
-    try:
-        pipeline.run_one(job, pipeline.Stages(evaluate=False, speed=False))
-    except RunFailed as error:
-        Path(folder, f"{rank}").write_text(type(error).__name__)
-    os._exit(0)  # as bench.guard leaves
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
-def test_the_failed_row_says_why_the_other_process_ended(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(run_out, (str(tmp_path), free_port()), nprocs=2)
-    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["PeerLost", "OutOfMemory"]
-    (run,) = Root(tmp_path).run_directories()
-    (row,) = pd.read_parquet(Root(tmp_path).result_file(run.name)).to_dict("records")
-    assert (row["status"], row["metric"]) == ("failed", "training")
-    assert row["reason"].startswith("process 1: out of memory (CUDA out of memory. Tried to allocate 2 GiB); set loop.micro")
-    assert run.read_status()["reason"] == row["reason"]
-
-
-class Gone:
-    """A store whose machine has gone: it fails, or never answers."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def check(self, _: list[str]) -> bool:
-        time.sleep(self.seconds)
-        raise torch.distributed.DistNetworkError("failed to recv, got 0 bytes")
-
-
-@pytest.mark.parametrize("seconds", [0.0, 30.0])
-def test_a_store_that_is_gone_is_not_waited_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accord, "WORD_SECONDS", 0.3)
-    monkeypatch.setattr(accord, "_store", lambda: Gone(seconds))
-    monkeypatch.setattr("bench.dist.world_size", lambda: 2)
-    before = time.monotonic()
-    assert accord.told_by_others(PeerLost("lost")) == ""
-    assert time.monotonic() - before < 10, "the word is waited for, not the store"
-    monkeypatch.setattr(accord, "_store", lambda: pytest.fail("nobody was lost"))
-    assert accord.told_by_others(RunFailed("this process's own")) == ""

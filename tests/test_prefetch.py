@@ -20,7 +20,7 @@ from bench.speed.work import training_step
 from bench.step import Step, load_method
 from bench.store import RunDirectory
 from conftest import tiny_run
-from test_train import LOOP, assert_same_bits, log_without_time, weights
+from short_trainings import LOOP, assert_same_bits, log_without_time, weights
 
 CPU = torch.device("cpu")
 NO_GPU = "torch sees no CUDA device: streams and page-locked memory are not tested here"

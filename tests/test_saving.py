@@ -15,7 +15,7 @@ from bench.errors import BenchError, Interrupted, RunFailed
 from bench.saving import Saver
 from bench.store import RunDirectory
 from conftest import tiny_run
-from test_train import LOOP, stop_at
+from short_trainings import LOOP, stop_at
 
 DAMAGES = 50
 

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -14,39 +13,11 @@ import torch
 from torch import Tensor
 
 from bench import checkpoint, datasets, pipeline, rows, sample, step, train
-from bench.config import Loop, RunConfig
+from bench.config import RunConfig
 from bench.errors import BenchError, Interrupted, RunFailed
 from bench.store import Root, RunDirectory
 from conftest import one_run, scored, tiny_run, tiny_suite
-
-TRAIN_ONLY = pipeline.Stages(evaluate=False, speed=False)
-LOOP = Loop(device="cpu", save_seconds=1e9, log_images=320)
-
-
-def weights(run: RunDirectory) -> dict[str, Tensor]:
-    path = run.newest_snapshot()
-    assert path is not None
-    return checkpoint.load_snapshot(path).weights
-
-
-def assert_same_bits(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-def log_without_time(run: RunDirectory) -> list[dict[str, Any]]:
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in run.read_train_log()]
-
-
-def stop_at(images: int) -> train.Watch:
-    """A watch that sends Ctrl-C to this process once `images` were seen."""
-
-    def watch(done: int, _: int) -> None:
-        if done == images:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return watch
+from short_trainings import LOOP, TRAIN_ONLY, assert_same_bits, log_without_time, stop_at, weights
 
 
 @pytest.mark.parametrize("method", ["soflow", "meanflow", "flow_matching"])
