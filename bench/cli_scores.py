@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.guard import guarded, leave
-from bench.options import Config, Device, RootDir, Set, files_of
+from bench.options import Config, Device, RootDir, Set, files_of, settings_file
 
 if TYPE_CHECKING:
     from bench.config import Suite
@@ -125,7 +125,10 @@ def verify_stats(
 )
 @guarded
 def check(
-    config: Annotated[Path | None, typer.Option(help="The profile. Default: bench/profiles/ci.toml.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(parser=settings_file, metavar="FILE", help="The profile. Default: ci, bench/profiles/ci.toml."),
+    ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Default: NAME-baseline.json beside the profile.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Train the baseline's seeds and write it anew.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for summary.md, junit.xml and check.json.")] = None,

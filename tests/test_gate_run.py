@@ -202,6 +202,8 @@ def test_other_mistakes_are_refused_before_it_trains(profile: Path, tmp_path: Pa
         checking.check(profile)
     with pytest.raises(BenchError, match="There is no baseline"):
         checking.check(profile, tmp_path / "none-baseline.json")
+    with pytest.raises(BenchError, match=r"Cannot read .*none\.toml"):
+        checking.check(tmp_path / "none.toml")
     with pytest.raises(BenchError, match="at least 5"):
         updating.update(profile, seeds=4)
     profile.write_text(TINY.replace('"digits"\n', '["digits", "pixels"]\n'))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from bench import config as configuration
 from bench import provenance
 from bench.errors import BenchError, RunFailed
 from bench.gate import anchors, baselines, forms, judgement, step_ratio
@@ -39,6 +40,7 @@ def check(
     """
     started = time.monotonic()
     profile = profile or PROFILE
+    configuration.read_toml(profile)  # before the baseline beside it is called missing
     where = baseline or baseline_of(profile)
     expected = baselines.read(where)
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:  # new each time: nothing stale can be scored
