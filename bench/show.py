@@ -75,13 +75,7 @@ def print_table(table: "Table") -> None:
 
 def seeds_text(table: "Table") -> str:
     """How many training and sampling seeds, where all lines have as many."""
-    found = []
-    for kind, texts in (
-        ("training", [x.seeds_text for x in table.lines]),
-        ("sampling", [x.sampling_text for x in table.lines]),
-    ):
-        if len(set(texts)) == 1 and (texts[0] not in ("", "1") or table.sampled):
-            found.append(f"{texts[0]} {kind} seed{'' if texts[0] == '1' else 's'}")
+    found = [text for text in table.shared_seeds if table.sampled or text != "1 training seed"]
     return "".join(f", {text}" for text in found)
 
 

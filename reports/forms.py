@@ -5,37 +5,13 @@ markdown and latex hold the rounded texts; csv and json hold one record a cell w
 
 import csv
 import io
-import itertools
 import json
 import re
 from typing import Any
 
 from bench.errors import unknown
+from reports.latex.tables import NEEDS, result_table
 from reports.table import LEVEL, Cell, Line, Table
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    **{char: f"\\{char}" for char in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",  # at the beginning of a row, the one before would take it for its own option
-    "*": "{*}",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "±": r"$\pm$",
-    "–": "--",
-    "−": "$-$",
-    "≈": r"$\approx$",
-    "→": r"$\to$",
-    "∞": r"$\infty$",
-    "×": r"$\times$",
-    "⁻": r"\textsuperscript{--}",
-    "³": r"\textsuperscript{3}",
-    "\n": " ",
-}
 
 
 def render(table: Table, form: str) -> str:
@@ -139,36 +115,4 @@ def escape_markdown(text: str) -> str:
 
 
 def _latex(table: Table) -> str:
-    groups = table.head_spans
-    first = ["", *(rf"\multicolumn{{{span}}}{{c}}{{{escape_latex(text)}}}" for text, span in groups)]
-    first += [""] * len(seed_heads(table))
-    second = ["method", *(escape_latex(column.steps_text) for column in table.columns), *seed_heads(table)]
-    rows = [
-        [escape_latex(line.name), *(_latex_cell(cell) for cell in line.cells), *map(escape_latex, seeds(table, line))]
-        for line in table.lines
-    ]
-    notes = " ".join([table.title + ".", table.note, *(failure.text + "." for failure in table.failures)])
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(notes)}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * (len(second) - 1)}}}", r"\toprule", _latex_row(first)]
-    lines += [_rules(groups), _latex_row(second), r"\midrule", *(_latex_row(row) for row in rows), r"\bottomrule"]
-    return "\n".join([*lines, r"\end{tabular}", r"\end{table}"]) + "\n"
-
-
-def _rules(groups: list[tuple[str, int]]) -> str:
-    """The short rules under heads that span several columns."""
-    ends = list(itertools.accumulate((span for _, span in groups), initial=1))
-    return "".join(rf"\cmidrule(lr){{{start + 1}-{end}}}" for start, end in itertools.pairwise(ends))
-
-
-def _latex_row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _latex_cell(cell: Cell) -> str:
-    if not cell.best:
-        return escape_latex(marked(cell))
-    return rf"\textbf{{{escape_latex(cell.text)}}}{escape_latex(cell.full_text.removeprefix(cell.text))}"
-
-
-def escape_latex(text: str) -> str:
-    return "".join(LATEX.get(char, char) for char in text)
+    return NEEDS + result_table(table)

@@ -6,11 +6,11 @@ Grid("Training step", ("method", "ms"), (("soflow", "1.2"),)).render("latex")
 import csv
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import unknown
-from reports.forms import escape_latex, escape_markdown
+from reports.forms import escape_markdown
+from reports.latex.tables import NEEDS, text_table
 
 DASH = "–"  # no value
 
@@ -64,12 +64,4 @@ def _markdown(grid: Grid) -> str:
 
 
 def _latex(grid: Grid) -> str:
-    caption = " ".join([f"{grid.title}.", *grid.notes])
-    columns = "".join("r" if numeric else "l" for numeric in grid.numeric)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
-    lines += [r"\toprule", _latex_row(grid.heads), r"\midrule", *map(_latex_row, grid.lines), r"\bottomrule"]
-    return "\n".join([*lines, r"\end{tabular}", r"\end{table}"]) + "\n"
-
-
-def _latex_row(texts: Sequence[str]) -> str:
-    return " & ".join(map(escape_latex, texts)) + r" \\"
+    return NEEDS + text_table(grid.title, grid.notes, grid.heads, grid.lines, grid.numeric)

@@ -17,13 +17,14 @@ from typing import Any
 
 from bench.errors import unknown
 from reports.claimed import Pairing, missing_data, pairings
-from reports.forms import escape_latex, escape_markdown
+from reports.forms import escape_markdown
+from reports.latex.tables import NEEDS, text_table
 from reports.lines import Descriptions
 from reports.published import CERTAINTIES, Claim, load
 from reports.table import Table
 
 HEADS = ("figure", "score", "claimed", "ours", "difference", "what differs, or how to get ours", "source")
-LATEX_MARKS = str.maketrans({"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}"})
+NUMBERS = tuple(head in ("claimed", "ours", "difference") for head in HEADS)
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,6 @@ def _markdown(found: Sequence[Sheet]) -> str:
 
 
 def _latex(found: Sequence[Sheet]) -> str:
-    lines: list[str] = []
-    for sheet in found:
-        caption = ". ".join([sheet.title, *(note.rstrip(".") for note in sheet.notes)]) + "."
-        lines += [r"\begin{table}", r"\centering", r"\footnotesize", rf"\caption{{{_in_latex(caption)}}}"]
-        lines += [r"\begin{tabular}{p{4cm}lrrrp{5cm}p{4cm}}", r"\toprule", _latex_row(HEADS), r"\midrule"]
-        lines += [_latex_row(texts(pairing)) for pairing in sheet.pairings]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_in_latex, cells)) + r" \\"
-
-
-def _in_latex(text: str) -> str:
-    return escape_latex(text).translate(LATEX_MARKS)
+    return NEEDS + "".join(
+        text_table(sheet.title, sheet.notes, HEADS, [texts(pairing) for pairing in sheet.pairings], NUMBERS) for sheet in found
+    )

@@ -1,7 +1,6 @@
 """What a table is: columns, lines, cells, each with the text to show and the values and runs behind it."""
 
 import functools
-import itertools
 import math
 import statistics
 from collections.abc import Mapping
@@ -170,14 +169,20 @@ class Table:
     comparisons: tuple[tuple[Comparison, ...], ...] = ()  # of each column: all pairs of lines
 
     @property
-    def head_spans(self) -> list[tuple[str, int]]:
-        """The upper of two head lines: what neighbouring columns share, and how many they are."""
-        texts = itertools.groupby(column.metric_text for column in self.columns)
-        return [(text, len(list(group))) for text, group in texts]
-
-    @property
     def sampled(self) -> bool:
         return any(line.sampling_text for line in self.lines)
+
+    @property
+    def seed_texts(self) -> dict[str, list[str]]:
+        """How many seeds each line has, by their kind: training, and sampling where anything was sampled."""
+        found = {"training": [line.seeds_text for line in self.lines]}
+        return found | ({"sampling": [line.sampling_text or "0" for line in self.lines]} if self.sampled else {})
+
+    @property
+    def shared_seeds(self) -> list[str]:
+        """What all lines have: "1 training seed", "3 sampling seeds"."""
+        alike = {kind: counts[0] for kind, counts in self.seed_texts.items() if len(set(counts)) == 1}
+        return [f"{count} {kind} seed{'' if count == '1' else 's'}" for kind, count in alike.items()]
 
     @property
     def judged(self) -> bool:

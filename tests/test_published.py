@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from published_page import CLAIMS, Cells, page_of
 from reports import claimed, published, sheets
 from reports.claimed import Pairing
+from reports.latex.text import escape_latex
 from reports.published import CERTAINTIES, DATA, METRICS
 from reports.tables import COST, QUALITY
 from result_rows import HOSTILE
@@ -187,10 +188,13 @@ def test_hostile_names_are_escaped() -> None:
     text = page_of([sheet])
     assert "script" not in Cells(text).tags
     assert "<script" not in text
-    for line in sheets.render([sheet], "latex").splitlines():
-        if line.endswith(r" \\"):
-            assert len(re.findall(r"(?<!\\)&", line)) == len(sheets.HEADS) - 1
-            assert not re.search(r"(?<!\\)[_$#%]|<script", line)
+    latex = sheets.render([sheet], "latex").replace(r"\allowbreak{}", "").splitlines()
+    lines = [line for line in latex if line.endswith((r" \\", r" \tabularnewline"))]
+    assert not any(re.search(r"(?<!\\)[_$#%]|<script", line.replace("$-$", "")) for line in lines)
+    assert sum(escape_latex(HOSTILE) in line for line in lines) == 2 * latex.count(r"\toprule")
+    columns = [len(re.findall(r"(?<!\\)&", line)) for line in lines if "figure" in line]
+    assert sum(columns) == len(sheets.HEADS) - 1  # the first stands in each tabular
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == set(columns)
     markdown = sheets.render([sheet], "markdown")
     assert "<script" not in markdown.replace(r"\<", "")
     for line in [line for line in markdown.splitlines() if line.startswith("|")]:
@@ -207,6 +211,9 @@ def test_forms_keep_every_figure() -> None:
     }
     text = sheets.render(found, "markdown")
     assert "| 5.01 † | – | – |" in text
-    assert r"6.17 \dag{} & -- & --" in sheets.render(found, "latex")
+    latex = sheets.render(found, "latex")
+    assert r"FID, 1 step & 6.17 \dag{} & " in latex
+    assert all(f"& {escape_latex(claim.text)} &" in latex for claim in CLAIMS.values())
+    assert latex.count("Left out, without a value: ours, difference.}") == len(found)
     with pytest.raises(BenchError, match="did you mean 'latex'"):
         sheets.render(found, "latx")

@@ -47,8 +47,10 @@ def test_a_spread_over_sampling_seeds_is_never_written_as_one_over_training_seed
     found = cell(table, "soflow", "frechet_distance")
     assert (found.spread, found.sampling_spread) == (None, pytest.approx(math.sqrt(7)))
     assert (found.text, found.full_text) == ("3.0", "3.0 (sampling sd 2.6)")
+    assert "3.0 (sampling sd 2.6)" in forms.render(table, "markdown")
+    assert r"& 3.0 {\footnotesize (2.6)} \\" in forms.render(table, "latex")
+    assert "In parentheses: sampling sd." in forms.render(table, "latex")
     for form in ("markdown", "latex"):
-        assert "3.0 (sampling sd 2.6)" in forms.render(table, form)
         assert "±" not in forms.render(table, form)
         assert r"$\pm$" not in forms.render(table, form)
     assert "sampling sd: their standard deviation, which says nothing of other training seeds" in table.note

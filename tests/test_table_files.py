@@ -40,12 +40,12 @@ def test_a_grid_in_three_forms() -> None:
         "| method | ms | x |", "| --- | ---: | ---: |", r"| \[x\] | 1,234\* | – |",
     ]  # fmt: skip
     latex = grid.render("latex").splitlines()
-    assert latex[2:4] == [r"\caption{A \& B. Two \%.}", r"\begin{tabular}{lrr}"]
-    assert [r"\toprule" in latex, r"\midrule" in latex, r"\bottomrule" in latex] == [True] * 3
-    assert latex[7] == r"{[}x{]} & 1,234{*} & -- \\".replace(
-        "{]}", "]"
-    )  # a row that begins with [ is no option of the one before
-    assert latex[8].startswith(r"a\_b \textbar{} c & ")
+    assert latex[:3] == [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    assert latex[3] == r"\caption[{A \& B}]{A \& B. \footnotesize Two \%. Left out, without a value: x.}"
+    assert latex[6:9] == [r"\begin{tabular}{@{}lr@{}}", r"\toprule", r"method & ms \\"]
+    assert [r"\midrule" in latex, r"\bottomrule" in latex] == [True] * 2
+    assert latex[10] == r"{[}x] & 1,234{*} \\"  # a row that begins with [ is no option of the one before
+    assert latex[11] == r"a\_b \textbar{} c & -- \\"
 
 
 def test_names_of_files_are_safe_and_tell_everything_apart() -> None:

@@ -8,7 +8,7 @@ latex(sentence)      # "We compare SoFlow~\\citep{luo2026soflow}."
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.forms import escape_latex
+from reports.latex.text import escape_latex
 from reports.papers.literature import LITERATURE, Reference
 from reports.papers.paper import PAPERS
 
