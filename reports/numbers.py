@@ -33,7 +33,8 @@ def pair(mean: float, spread: float) -> tuple[str, str]:
     if abs(mean) < SMALLEST and abs(spread) < SMALLEST:
         return f"{mean:.3g}", f"{spread:.1g}"
     decimals = min(_decimals(x, digits) for x, digits in ((mean, DIGITS), (spread, 2)) if x)
-    return _fixed(mean, decimals), _fixed(spread, decimals)
+    small = float(f"{spread:.{decimals}f}") == 0  # it is not nothing
+    return _fixed(mean, decimals), f"<{10.0**-decimals:.{decimals}f}" if small else _fixed(spread, decimals)
 
 
 def with_interval(value: float, half_width: float) -> tuple[str, str, str]:

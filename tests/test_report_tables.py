@@ -36,6 +36,7 @@ def test_spread_and_mean_have_equal_decimals() -> None:
     assert with_spread(12.345, 0.412) == "12.35 ± 0.41" or with_spread(12.345, 0.412) == "12.34 ± 0.41"
     assert with_spread(12.345, 3.21) == "12.3 ± 3.2"
     assert with_spread(1.5, 0.0) == "1.500 ± 0"
+    assert with_spread(0.0134123, 4.4e-6) == "0.01341 ± <0.00001"  # not 0.00000
     assert with_spread(-0.001, 0.2) == "0.00 ± 0.20"  # no minus before nothing
 
 
