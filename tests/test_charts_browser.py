@@ -19,6 +19,7 @@ BOX = "document.querySelector('.chart-box')"
 MEANFLOW = (
     "[...document.querySelectorAll('.chart-box')].map(b => b.data.some(t => t.name === 'meanflow' && t.visible === true))"
 )
+RATE = "train_images_per_second"
 SPECS = "[...document.querySelectorAll('.chart-spec')].map(script => JSON.parse(script.textContent))"
 
 
@@ -107,6 +108,20 @@ def test_a_line_is_switched_off_in_all_charts_and_in_the_address(site: Path) -> 
         assert shown(page) == ["soflow", "real against real"]
         page.get_by_role("button", name="all").click()
         assert len(shown(page)) == 5
+
+
+def test_a_bar_has_its_value_behind_its_error_bar_and_goes_with_it(tmp_path: Path) -> None:
+    rates = {"soflow": (100.0, 140.0), "meanflow": (60.0, 61.0)}
+    save(Root(tmp_path), [row(m, s, RATE, v, unit="images/s") for m, of in rates.items() for s, v in enumerate(of)])
+    texts = "[...document.querySelectorAll('.chart-box .annotation-text')]"
+    with browser_page(render(Root(tmp_path), tmp_path / "site").parent / "cost.html") as page:
+        live(page)
+        assert page.evaluate(f"{texts}.map(t => t.textContent)") == ["120 ± 28", "60.50 ± 0.71"]
+        errors = page.evaluate("[...document.querySelectorAll('.chart-box .xerror')].map(e => e.getBoundingClientRect().right)")
+        values = page.evaluate(f"{texts}.map(t => t.getBoundingClientRect().left)")
+        assert [0 < value - error < 15 for value, error in zip(values, errors, strict=True)] == [True, True]
+        page.get_by_role("checkbox", name="soflow").uncheck()
+        until(page, f"{texts}.length === 1")
 
 
 def test_a_link_has_the_switches(site: Path) -> None:

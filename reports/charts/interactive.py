@@ -76,7 +76,7 @@ def _trace(plot: Plot, series: Series) -> Json:
     }
     if plot.bars:
         bar: Json = {"type": "bar", "orientation": "h", "y": [slug(series.line)], "marker": {"color": look.colour}}
-        text = {"text": [plain(mark.text) for mark in marks], "textposition": "outside", "cliponaxis": False}
+        text = {"text": [plain(mark.text) for mark in marks], "textposition": "none"}  # the page writes it behind the error bar
         return shared | bar | text | _error("x", [mark.x_bar for mark in marks], [mark.x_bar for mark in marks])
     alone = len(marks) == 1
     curve: Json = {
