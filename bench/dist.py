@@ -153,9 +153,18 @@ def pick_device(name: str) -> torch.device:
 
 
 def device_label(device: torch.device) -> str:
-    """The device's own name, for the rows; of a CPU also the threads that torch uses of it."""
+    """The device's own name, for the rows of scores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    from bench.provenance import processor
+
+    return processor()
+
+
+def timing_label(device: torch.device) -> str:
+    """The same for what depends on speed: of a CPU also how many of its threads torch uses, where these are not all."""
+    if device.type == "cuda":
+        return device_label(device)
     from bench.provenance import processor
 
     return processor(torch.get_num_threads())

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench import accord, checkpoint, evaluate, micro_batch, rows, sample, snapshots
+from bench import accord, checkpoint, dist, evaluate, micro_batch, rows, sample, snapshots
 from bench.errors import NotFinite
 from bench.job import Job, load_extractors
 from bench.protocol import Protocol
@@ -77,7 +77,7 @@ def measure_run(job: Job, again: bool) -> None:
     job.hooks.say(f"{job.run.name}: measuring throughput, latency and memory")
     torch.cuda.empty_cache()  # what this process keeps for later the measuring one would lack; without a GPU, nothing
     found = run_rows.measure_apart(job.config, suite, status["images"])
-    stamp = job.stamp(status["images"])
+    stamp = job.stamp(status["images"]) | {"device": dist.timing_label(job.device)}
     found += [time_row(stamp, protocol, *spent) for spent in snapshots.costs(job.run).items()]
     job.write_rows(found, "speed", [protocol])
 

@@ -36,7 +36,7 @@ def run_one(job: Job, stages: Stages) -> RunDirectory:
             raise BenchError(given, "a run directory as `bench import` left it", "Import the file again: `bench import`.")
         if snapshot is None:
             with failures(job, "training"):
-                accord.first(lambda: provenance.note_session(job.run, dist.device_label(job.device)))
+                accord.first(lambda: provenance.note_session(job.run, dist.timing_label(job.device)))
                 watch = functools.partial(job.hooks.watch, "training")
                 loop = micro_batch.settled(job.config, job.dataset, job.suite.loop, job.device, job.tell)
                 snapshot = train.train(job.config, job.dataset, job.run, loop, watch=watch, say=job.hooks.say)

@@ -55,8 +55,10 @@ def processor(used: int | None = None) -> str:
     A speed depends on the last: "AMD EPYC (2 threads)" and "AMD EPYC (1 of 2 threads)" are two devices.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    some = f"{used} of " if used is not None and used != allowed else ""
-    return f"{_processor_name()} ({some}{allowed} thread{'s' * (allowed > 1)})"
+    count = f"{allowed} thread{'s' * (allowed > 1)}"
+    if used is not None and used != allowed:
+        count = f"{used} of {count}" if used < allowed else f"{used} threads on {allowed}"
+    return f"{_processor_name()} ({count})"
 
 
 @functools.cache

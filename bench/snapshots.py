@@ -46,7 +46,7 @@ def write(
     )
 
     def store() -> None:
-        spent = {"seconds": meter.total(), "device": dist.device_label(meter.sums.device), "world_size": dist.world_size()}
+        spent = {"seconds": meter.total(), "device": dist.timing_label(meter.sums.device), "world_size": dist.world_size()}
         checkpoint.save_snapshot(run.snapshot(images), snapshot)
         write_atomic(cost_file(run, images), json.dumps(spent, indent=1) + "\n")
 

@@ -20,7 +20,7 @@ from reports.table import Cell, Column
 from reports.tables import QUALITY, conditions_of, quality_heads
 
 GB = 1e9
-CPU = re.compile(r"\((\d+ of )?\d+ threads?\)$")  # so bench.provenance.processor names a CPU, and torch no GPU
+CPU = re.compile(r"\((\d+ of )?\d+ threads?( on \d+)?\)$")  # so bench.provenance.processor names a CPU, and torch no GPU
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,16 @@ r"""Tables to be written in LaTeX, plain and hostile, and a reader of the tabula
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from published_page import CLAIMS
 from reports import forms, sheets, tables
+from reports.certificate import certificate, certificate_grid
 from reports.claimed import Pairing
 from reports.grids import Grid
 from reports.latex.fit import Block, Entry, Row, Span
 from reports.table import Table
-from result_rows import HOSTILE, failed, frame, realistic, row
+from result_rows import HOSTILE, described, failed, frame, realistic, row
 
 HOSTILE_NAMES = (
     HOSTILE, "a&b%#${x}~^\\", "[x] *y", r"\end{tabular}", "a--b ?` ''", "\\input{x}%", "x" * 300, "\x00\t\n", "a_b/" * 40,
@@ -32,6 +34,19 @@ def wide_quality(*, asides: bool = True, method: str = "flow_matching (guidance=
     ]
     [table] = tables.quality(frame(*given))
     return table
+
+
+def sweep(count: int) -> tuple[Table, dict[str, dict[str, Any]]]:
+    """One method under so many recipes, each with settings of its own and a run that failed: long notes, long names."""
+    given, known = [], {}
+    for i in range(count):
+        run = f"digits-soflow-T-2-s0-{i:08x}"
+        rates = {"batch": 64 + i, "learning_rate": 1e-4 * (i + 1), "warmup": 100 + i, "ema": 0.99 + i / 1e4, "decay": i / 100}
+        given += [row("soflow", 0, value=1.0 + i, steps=steps, run=run) for steps in (1, 2)]
+        given += [failed("meanflow", i, run=f"{run}-failed")]
+        known[run] = described(run, "soflow", train=rates)
+    [table] = tables.quality(frame(*given), known)
+    return table, known
 
 
 def realistic_tables() -> list[Table]:
@@ -74,6 +89,9 @@ def hostile_texts() -> list[str]:
         found.append(Grid(name, (name, name, name), lines, (name,)).render("latex"))
     claim = replace(CLAIMS["soflow-b4-1"], source=HOSTILE, note=HOSTILE, setting=HOSTILE, printed=HOSTILE)
     pairing = Pairing(claim=claim, line=HOSTILE, runs=(HOSTILE,), ours=1.0, ours_text=HOSTILE, differs=(HOSTILE,))
+    for count in (3, 12, 60):
+        table, known = sweep(count)
+        found += [forms.render(table, "latex"), certificate_grid(table, certificate(table, known)).render("latex")]
     return [*found, sheets.render([sheets.Sheet(HOSTILE, (pairing,))], "latex")]
 
 

@@ -148,6 +148,7 @@ def test_hours_that_do_not_add_up_are_not_used() -> None:
     [
         ("AMD EPYC (2 threads)", "CPU-hours"),
         ("AMD EPYC (1 of 2 threads)", "CPU-hours"),
+        ("AMD EPYC (4 threads on 2)", "CPU-hours"),
         ("Some CPU (1 thread)", "CPU-hours"),
         (GPU, "GPU-hours"),
     ],

@@ -93,15 +93,15 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
     assert dist.pick_device("auto") == CPU
 
 
-def test_a_cpu_is_named_with_the_threads_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A speed on one thread of two is not a speed on two: other hours, and another column in the report."""
+def test_a_speed_is_of_the_threads_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread of two is another device for hours and speeds, and the same one for scores, which do not depend on it."""
     monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0, 1})
-    labels = []
-    for used in (2, 1):
+    labels, scored = [], set()
+    for used in (2, 1, 4):
         monkeypatch.setattr(torch, "get_num_threads", lambda used=used: used)
-        labels.append(dist.device_label(CPU))
-    assert labels[0].endswith(" (2 threads)")
-    assert labels[1].endswith(" (1 of 2 threads)")
-    assert provenance.processor() == labels[0], "where nobody says how many are used"
+        labels.append(dist.timing_label(CPU))
+        scored.add(dist.device_label(CPU))
+    assert [label.rpartition(" (")[2] for label in labels] == ["2 threads)", "1 of 2 threads)", "4 threads on 2)"]
+    assert scored == {labels[0]}
     monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0})
     assert dist.device_label(CPU).endswith(" (1 thread)")

@@ -151,7 +151,7 @@ def test_a_number_that_takes_half_the_page_may_break() -> None:
 def test_columns_without_a_value_are_left_out_and_named() -> None:
     text = Grid("T", ("a", "b", "c"), (("–", "–", "1"), ("–", "", "2"))).render("latex")
     assert body(text) == [["a", "c"], ["--", "1"], ["--", "2"]]
-    assert "Left out, without a value: b.}" in text
+    assert r"Left out, without a value: b.\par}" in text
     measured = sheets.render([measured_sheet()], "latex")
     assert "Left out" not in measured
     assert [cells[3] for cells in body(measured)[-2:]] == [r"12.0 $\pm$ 0.2", "--"]

@@ -46,22 +46,22 @@ def test_metrics_without_steps_are_packed_into_further_tabulars() -> None:
     assert max(sizes) - min(sizes) <= 2
 
 
-def test_seeds_are_in_the_caption_where_all_have_as_many_and_else_columns() -> None:
+def test_seeds_are_in_the_notes_where_all_have_as_many_and_else_columns() -> None:
     given = [row(m, s, value=1.0 + s, sample_seed=k) for m in ("soflow", "meanflow") for s in (0, 1, 2) for k in (0, 1)]
     [table] = tables.quality(frame(*given))
     text = forms.render(table, "latex")
-    assert r"\footnotesize 3 training seeds, 2 sampling seeds. " in text
+    assert r"\footnotesize\raggedright 3 training seeds, 2 sampling seeds. " in text
     assert body(text)[0] == ["method", "1 step"]
     [table] = tables.quality(frame(*given[:-2], failed("meanflow", 2)))
     text = forms.render(table, "latex")
-    assert r"\footnotesize 2 sampling seeds. " in text
+    assert r"\footnotesize\raggedright 2 sampling seeds. " in text
     assert tabulars(text)[0][0] == "lrr"
     assert [cells[-1] for cells in body(text)] == ["training seeds", body(text)[1][0], "2 of 3", "3"]
     [table] = tables.quality(frame(*given[:-1], row("flow_matching", sample_seed=None)))
     assert [cells[-2:] for cells in body(forms.render(table, "latex"))][-1][-1] in ("2", "0")
     assert "training seeds" in body(forms.render(table, "latex"))[0]
     [table] = tables.cost(frame(row(metric="train_seconds", unit="s")))
-    assert r"\footnotesize 1 training seed. " in forms.render(table, "latex")
+    assert r"\footnotesize\raggedright 1 training seed. " in forms.render(table, "latex")
 
 
 def test_seeds_are_columns_of_the_first_tabular_alone() -> None:
@@ -82,7 +82,7 @@ def test_what_stands_beside_a_value_is_named_once_or_at_each() -> None:
     assert [cells[1] for cells in body(text)[-2:]] == [r"\textbf{3.0} (sampling sd 2.6)", "5.00 (standard error 0.50)"]
     grid = Grid("T", ("score", "1 step"), (("FID", "0.29 (sampling sd 0.08)"), ("IS", "-1.0 (sampling sd 0.1)")))
     assert body(grid.render("latex"))[1:] == [["FID", r"0.29 {\footnotesize (0.08)}"], ["IS", r"$-$1.0 {\footnotesize (0.1)}"]]
-    assert "In parentheses: sampling sd.}" in grid.render("latex")
+    assert r"In parentheses: sampling sd.\par}" in grid.render("latex")
 
 
 def test_marks_and_failures_stay() -> None:
@@ -91,4 +91,4 @@ def test_marks_and_failures_stay() -> None:
     text = forms.render(tables.quality(frame(*given, failed("a_b", 0)))[0], "latex")
     assert r"\textbf{1.50 $\pm$ 0.71}" in text
     assert r"$\approx$ 2.00 $\pm$ 0.71" in text
-    assert r"a\_b, seed 0: failed, the loss is not finite.}" in text
+    assert r"a\_b, seed 0: failed, the loss is not finite.\par}" in text

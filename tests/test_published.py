@@ -214,6 +214,6 @@ def test_forms_keep_every_figure() -> None:
     latex = sheets.render(found, "latex")
     assert r"FID, 1 step & 6.17 \dag{} & " in latex
     assert all(f"& {escape_latex(claim.text)} &" in latex for claim in CLAIMS.values())
-    assert latex.count("Left out, without a value: ours, difference.}") == len(found)
+    assert latex.count(r"Left out, without a value: ours, difference.\par}") == len(found)
     with pytest.raises(BenchError, match="did you mean 'latex'"):
         sheets.render(found, "latx")

@@ -10,7 +10,7 @@ from bench.store import Root
 from reports.render import build
 from reports.site import reading
 from reports.site.content import Content, gather
-from reports.site.folders import names_of
+from reports.site.folders import machine_of, names_of
 from result_rows import HOSTILE, described, row, save
 from site_browser import NO_BROWSER, browser_page
 from site_pages import leading_nowhere, pages_of
@@ -180,6 +180,8 @@ def test_the_machine_of_every_row_is_named(a: Root, b: Root, tmp_path: Path) -> 
     content = gather(a, b)
     machine = content.machine(content.rows_of[RUN][0])
     assert (machine.text, machine.versions, machine.folders) == ("gpu one; chip two", "torch 2.99", ("a",))
+    used = {"device": "chip (1 of 2 threads)", "processor": "chip (2 threads)"}
+    assert machine_of(row(device=used["device"]), trained("x") | used, ()).text == "chip (1 of 2 threads)", "said once"
     pages = pages_of(build([a, b], tmp_path / "site").index.parent)
     own = pages[f"runs/{RUN}.html"]
     assert any(cell["text"] == "gpu one; chip two" for cell in own.cells)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import checkpoint, datasets, evaluate, extractors, metrics, pipeline, references, rows, sample
+from bench import checkpoint, datasets, dist, evaluate, extractors, metrics, pipeline, references, rows, sample
 from bench.config import Eval, RunConfig, Suite
 from bench.errors import BenchError, RunFailed
 from bench.speed import run_rows
@@ -95,6 +95,11 @@ def test_rows_carry_their_conditions(finished: Finished) -> None:
     conditions = descriptions[runs[0].name]["protocols"][protocol]
     assert conditions["samples"] == suite.eval.samples == 64
     assert set(frame["status"]) == {"ok"}
+    cpu = torch.device("cpu")  # a score is of the machine, a speed of the threads that were used
+    assert set(quality["device"]) == {dist.device_label(cpu)}
+    costs = frame[frame["metric"].isin(["train_seconds", "train_images_per_second", "latency_ms", "train_peak_bytes"])]
+    assert set(costs["device"]) == {dist.timing_label(cpu)}
+    assert set(costs["metric"]) >= {"train_seconds", "train_images_per_second"}
     for column in ("started_at", "device", "commit", "protocol", "precision", "attention"):
         assert frame[column].str.len().min() > 0, column
 

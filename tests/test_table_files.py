@@ -41,11 +41,14 @@ def test_a_grid_in_three_forms() -> None:
     ]  # fmt: skip
     latex = grid.render("latex").splitlines()
     assert latex[:3] == [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering"]
-    assert latex[3] == r"\caption[{A \& B}]{A \& B. \footnotesize Two \%. Left out, without a value: x.}"
-    assert latex[6:9] == [r"\begin{tabular}{@{}lr@{}}", r"\toprule", r"method & ms \\"]
+    assert latex[3:5] == [
+        r"\caption[{A \& B}]{A \& B.}",
+        r"{\footnotesize\raggedright Two \%. Left out, without a value: x.\par}",
+    ]
+    assert latex[7:10] == [r"\begin{tabular}{@{}lr@{}}", r"\toprule", r"method & ms \\"]
     assert [r"\midrule" in latex, r"\bottomrule" in latex] == [True] * 2
-    assert latex[10] == r"{[}x] & 1,234{*} \\"  # a row that begins with [ is no option of the one before
-    assert latex[11] == r"a\_b \textbar{} c & -- \\"
+    assert latex[11] == r"{[}x] & 1,234{*} \\"  # a row that begins with [ is no option of the one before
+    assert latex[12] == r"a\_b \textbar{} c & -- \\"
 
 
 def test_names_of_files_are_safe_and_tell_everything_apart() -> None:

@@ -62,6 +62,8 @@ def test_a_sampling_seed_counts_once() -> None:
     [found] = _values(given)
     assert (found["value"], found["seeds"], found["sd"]) == (2.25, 2, pytest.approx(1.5 / 2**0.5))
     assert [(v["seeds"], v["sd"]) for v in _values(given[:2])] == [(1, None)]
+    [found] = _values([*given[1:], row(value=4.0, sample_seed=None)])
+    assert (found["value"], found["seeds"]) == (3.0, 2), "a value without a seed counts too"
 
 
 def test_steps_are_in_the_order_of_numbers(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def measure(config: RunConfig, dataset: datasets.Dataset, suite: Suite, device: 
     """All rows of one run, in this process; a number of steps that the method can not take is a skipped row."""
     settings, pieces, recompute = suite.speed, micro_batch.alone(config, dataset, suite.loop, device), suite.loop.recompute
     protocol = make_protocol(config, settings, device, pieces, recompute)
-    stamp = provenance.stamp(config, images, dist.device_label(device)) | {"protocol": protocol.id}
+    stamp = provenance.stamp(config, images, dist.timing_label(device)) | {"protocol": protocol.id}
 
     def row(metric: str, value: float | None, unit: str, better: str, rounds: list[float] | None = None, **more: Any) -> Row:
         spent = sum(rounds) if rounds else 0.0

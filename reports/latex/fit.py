@@ -8,7 +8,9 @@ r"""Tables of text that fit a page of LaTeX: size of type, columns that may brea
 Of packages only booktabs is needed. Widths are estimates: reports.latex.text.width.
 """
 
+import bisect
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,8 +136,12 @@ class Fit:
 def head_room(head: str, count: int) -> float:
     """Points at 10 pt in which a head has no more than `count` lines."""
     cut = pieces(head)
-    rooms = {width("".join(cut[i:k]).rstrip()) for i in range(len(cut)) for k in range(i + 1, len(cut) + 1)}
-    return next((room for room in sorted(rooms) if room >= narrowest(head) and len(lines_of(head, room)) <= count), width(head))
+    ends = list(itertools.accumulate(map(width, cut), initial=0.0))
+    bare = [ends[k] + width(piece.rstrip()) for k, piece in enumerate(cut)]  # up to a piece, without the space behind it
+    rooms = sorted({end - start for i, start in enumerate(ends[:-1]) for end in bare[i:]} | {narrowest(head)})
+    rooms = rooms[bisect.bisect_left(rooms, narrowest(head)) :]
+    found = bisect.bisect_left(rooms, True, key=lambda room: len(lines_of(head, room)) <= count)  # in more room, no more lines
+    return rooms[found] if found < len(rooms) else width(head)
 
 
 @dataclass(frozen=True)
@@ -175,7 +181,9 @@ def fitted(block: Block, sizes: Sequence[Size] = SIZES) -> list[Fit]:
     """
     most = max(1, len(block.heads) - 1)
     tries: list[tuple[Size, float]] = [*((size, MOST_LINES) for size in sizes), (sizes[-1], math.inf)]
-    for count in range(1, most + 1):
+    least = Measures(block, sizes[-1]).least
+    fewest = math.ceil(sum(least[1:]) / max(1.0, LIMIT - least[0]))  # fewer can not be as narrow
+    for count in range(max(1, min(fewest, most)), most + 1):
         groups = _groups(block, count, sizes[-1])
         found = [_all_fit(Measures(block, size, NAMES[0]), groups, lines) for size, lines in tries]
         if any(found):

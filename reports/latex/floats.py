@@ -1,4 +1,4 @@
-r"""Fitted tabulars -> table environments with a caption, none higher than a page: what is higher goes on in another.
+r"""Fitted tabulars -> table environments with a caption: what is higher than a page goes on in another, a row at least in each.
 
 environments("A title", ["A note."], [(block, fitted(block))])     # \begin{table} ... \end{table}
 """
@@ -16,7 +16,8 @@ NOTES = Size(r"\footnotesize", 0.85, 9.5, 4)
 def environments(title: str, notes: Sequence[str], fits: Sequence[tuple[Block, Sequence[Fit]]]) -> str:
     """As text that ends with a line break; a note gets its full stop, and the title alone stands in the list of tables."""
     said = " ".join(note if note.endswith((".", "?", "!")) else f"{note}." for note in notes if note)
-    room = max(PAGE - _caption_height(title, said), LEAST)
+    beneath = _height(title, said) > PAGE - LEAST  # too much for a float: a paragraph behind it breaks over pages by itself
+    room = PAGE - _height(title, "" if beneath else said)
     pages: list[list[str]] = [[]]
     used = 0.0
     for block, own in fits:
@@ -29,17 +30,23 @@ def environments(title: str, notes: Sequence[str], fits: Sequence[tuple[Block, S
                 pages[-1].append(tabular(fit, rows))
                 used += height
     size = fits[0][1][0].size
-    captions = [_caption(title, said), *(_caption(f"{title}, continued", "") for _ in pages[1:])]
+    captions = [_caption(title, "" if beneath else said), *(_caption(f"{title}, continued", "") for _ in pages[1:])]
     found = [_environment(caption, size, page) for caption, page in zip(captions, pages, strict=True)]
-    return "\\clearpage\n".join("".join(found[i : i + WAITING]) for i in range(0, len(found), WAITING))
+    floats = "\\clearpage\n".join("".join(found[i : i + WAITING]) for i in range(0, len(found), WAITING))
+    return floats + (rf"\noindent{_small(f'{title}: {said}')}" + "\n" if beneath else "")
 
 
 def _caption(title: str, said: str) -> str:
-    short = escape_latex(title)
-    return rf"\caption[{{{short}}}]{{{breakable(f'{title}.')}{rf' {NOTES.command} {breakable(said)}' if said else ''}}}"
+    """The notes are a paragraph beneath: LaTeX measures a caption in one line, and stops where that is some metres long."""
+    caption = rf"\caption[{{{escape_latex(title)}}}]{{{breakable(f'{title}.')}}}"
+    return caption + ("\n" + _small(said) if said else "")
 
 
-def _caption_height(title: str, said: str) -> float:
+def _small(said: str) -> str:
+    return rf"{{{NOTES.command}\raggedright {breakable(said)}\par}}"
+
+
+def _height(title: str, said: str) -> float:
     return 24.0 + 12 * len(lines_of(title, LIMIT)) + NOTES.line * len(lines_of(said, LIMIT / NOTES.scale))
 
 

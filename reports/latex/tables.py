@@ -56,7 +56,7 @@ def text_table(
 def _are_sections(names: Sequence[str]) -> bool:
     """Each stands before many lines that follow one another: the name of them all, that need not be in every one."""
     runs = [name for name, _ in itertools.groupby(names)]
-    return all(names) and 3 * len(runs) <= len(names) and len(runs) == len(set(runs))
+    return bool(names) and all(names) and 3 * len(runs) <= len(names) and len(runs) == len(set(runs))
 
 
 def _aside_note(name: str) -> list[str]:

@@ -5,6 +5,7 @@
 No name says where on this machine a folder lies: a site may be put anywhere.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,9 @@ class Machine:
 
     @property
     def text(self) -> str:
-        """Device and processor; once where they are the same."""
-        return self.device if self.processor in (self.device, UNKNOWN) else f"{self.device}; {self.processor}"
+        """Device and processor; the device alone where it is that processor, also with fewer of its threads."""
+        same = self.processor == UNKNOWN or _name(self.device) == _name(self.processor)
+        return self.device if same else f"{self.device}; {self.processor}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Folder:
         if self.runs:
             return None
         return LeftOut(self.name, "results/", "holds nothing that can be shown", "Make results there: `bench run --root DIR`.")
+
+
+def _name(processor: str) -> str:
+    """Without the threads, which stand at the end of a CPU's name."""
+    return re.sub(r" \([^()]*threads?[^()]*\)$", "", processor)
 
 
 def machine_of(row: Row, description: Mapping[str, Any], folders: tuple[str, ...]) -> Machine:

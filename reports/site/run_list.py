@@ -6,7 +6,7 @@ grid = run_list(content)
 from bench.rows import Row
 from reports.grids import DASH, Grid
 from reports.site.content import Content
-from reports.site.runs import Entry
+from reports.site.runs import NOT_RECORDED, Entry
 
 NAME = "all-runs"  # of its files in data/
 NUMBERS = ("epochs", "training seed", "rows")
@@ -22,7 +22,8 @@ def run_list(content: Content) -> Grid:
 def _line(entry: Entry, rows: list[Row]) -> tuple[str, ...]:
     task = entry.task
     epochs = f"{task['epochs']:g}" if isinstance(task["epochs"], (int, float)) else str(task["epochs"])
+    recorded = dict(entry.facts)["device"]
     what = (str(task["method"]), str(task["dataset"]), str(task["net"]), epochs, str(task["seed"]))
-    devices = ", ".join(dict.fromkeys(row.device for row in rows)) or dict(entry.facts)["device"]
+    devices = ", ".join(dict.fromkeys(row.device for row in rows)) or ("" if recorded == NOT_RECORDED else recorded)
     found = (entry.run, entry.state, *what, str(len(rows)), devices, entry.commit, entry.started, entry.command)
     return tuple(text or DASH for text in found)

@@ -81,7 +81,8 @@ def task_of(rows: Sequence[Row], description: Mapping[str, Any]) -> dict[str, An
     given = given if isinstance(given, Mapping) else {}
     methods = given.get("methods")
     method = methods[0] if isinstance(methods, list) and methods else UNKNOWN
-    return {"method": method, **{key: given.get(key, "") for key in ("dataset", "net", "epochs", "seed")}}
+    asked = {key: given.get(key) for key in ("dataset", "net", "epochs", "seed")}
+    return {"method": method, **{key: "" if value is None else value for key, value in asked.items()}}
 
 
 def _short_commit(description: Mapping[str, Any]) -> str:

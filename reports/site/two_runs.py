@@ -55,7 +55,8 @@ def _values(rows: Sequence[Row]) -> list[dict[str, Any]]:
     good = [row for row in rows if row.status == "ok" and row.value is not None]
     for (protocol, metric, steps, device), group in _by_place(good).items():
         seeds = list(by_sampling_seed(group).values())
-        mean = statistics.fmean(seeds or [row.value for row in group if row.value is not None])
+        unsampled = [row.value for row in group if row.sample_seed is None and row.value is not None]
+        mean = statistics.fmean(seeds + unsampled)
         words = QUALITY.get(metric) or COST.get(metric) or metric.replace("_", " ")
         # The same unit in every run: prefixes that follow the size would not stand beside each other.
         unit, divisor = unit_and_divisor(group[0].unit, 0.0)
