@@ -32,7 +32,9 @@ def main() -> None:
                     page.wait_for_timeout(1500)  # charts are drawn when they come into sight
                     taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
                 name = f"{place.removesuffix('.html').replace('/', '-')}-{width}-{'dark' if dark else 'light'}.png"
-                taken.quantize(128, dither=Image.Dither.NONE).save(out / name, optimize=True)
+                # Not the median cut: it drops the colours of methods, of which there are few pixels.
+                few = taken.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+                few.save(out / name, optimize=True)
                 print(name, f"{(out / name).stat().st_size / 1e3:.0f} kB")
 
 

@@ -63,12 +63,20 @@
     return {
       xaxis: axis(given.xaxis, colour, chart.box.clientWidth < 420 ? 4 : 7), yaxis: axis(y, colour, 7), showlegend: given.showlegend,
       font: { family: colour.font, size: 12, color: colour.ink }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-      margin: { l: 8, r: 14, t: 10, b: 8 }, autosize: true, hovermode: 'closest', barmode: 'overlay', bargap: 0.4,
+      annotations: values(chart, colour), margin: { l: 8, r: 14, t: 10, b: 8 }, autosize: true, hovermode: 'closest', barmode: 'overlay', bargap: 0.4,
       dragmode: coarse.matches ? false : 'zoom', // a finger scrolls the page
       legend: { orientation: 'h', x: 0, xanchor: 'left', y: 1.02, yanchor: 'bottom', bgcolor: 'rgba(0,0,0,0)' },
       hoverlabel: { bgcolor: colour.sheet, bordercolor: colour.soft, font: { color: colour.ink, family: colour.font }, align: 'left' },
       uirevision: String(isLog(chart)), // a zoom outlives switches and colours, not another scale
     };
+  }
+
+  // Plotly's own text of a bar stands in its error bar.
+  function values(chart, colour) {
+    return chart.spec.data.flatMap((trace, i) => (trace.type !== 'bar' || off.has(chart.spec.line[i]) ? [] : [{
+      x: trace.x[0] + (trace.error_x ? trace.error_x.array[0] : 0), y: trace.y[0], text: trace.text[0],
+      showarrow: false, xanchor: 'left', xshift: 5, font: { color: colour.ink },
+    }]));
   }
 
   const config = { displaylogo: false, sendData: false, displayModeBar: 'hover', modeBarButtons: [['zoom2d', 'resetScale2d']], responsive: false, doubleClick: 'reset' };
