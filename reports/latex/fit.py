@@ -127,9 +127,19 @@ class Fit:
 
     def height(self, rows: Sequence[Row]) -> float:
         """Points that these rows take with the heads."""
-        sections = 1.5 * len({row.section for row in rows if row.section})
-        lines = max(map(len, self.heads), default=0) + sum(map(self.lines, rows)) + sections
-        return RULES + self.size.line * lines + (BETWEEN * len(rows) if any(self.shares) else 0.0)
+        return self.head_height + sum(map(self.row_height, rows)) + self.section_height * len({r.section for r in rows} - {""})
+
+    @property
+    def head_height(self) -> float:
+        return RULES + self.size.line * max(map(len, self.heads), default=0)
+
+    @property
+    def section_height(self) -> float:
+        """Of the name above rows that stand together."""
+        return 1.5 * self.size.line
+
+    def row_height(self, row: Row) -> float:
+        return self.size.line * self.lines(row) + (BETWEEN if any(self.shares) else 0.0)
 
 
 @functools.lru_cache(1000)

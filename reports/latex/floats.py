@@ -100,18 +100,24 @@ def _row(row: Row, fit: Fit) -> str:
 
 def _chunks(fit: Fit, rows: Sequence[Row], room: float) -> list[Sequence[Row]]:
     """The rows in as few parts as the room allows, about as high as one another."""
-    count = len(_filled(fit, rows, room))
+    heights = [fit.row_height(row) for row in rows]
+    count = len(_filled(fit, rows, heights, room))
     even = max(LEAST / 2, fit.height(rows) / count)
-    while len(_filled(fit, rows, even)) > count and even < room:
+    while len(_filled(fit, rows, heights, even)) > count and even < room:
         even *= 1.02
-    return _filled(fit, rows, min(even, room))
+    return _filled(fit, rows, heights, min(even, room))
 
 
-def _filled(fit: Fit, rows: Sequence[Row], room: float) -> list[Sequence[Row]]:
+def _filled(fit: Fit, rows: Sequence[Row], heights: Sequence[float], room: float) -> list[Sequence[Row]]:
     """As many at a time as are no higher than the room; one at least."""
     found: list[list[Row]] = [[]]
-    for row in rows:
-        if found[-1] and fit.height([*found[-1], row]) > room:
+    used = fit.head_height
+    for row, height in zip(rows, heights, strict=True):
+        named = {"", *(before.section for before in found[-1][-1:])}  # rows of a section follow one another
+        more = height + fit.section_height * (row.section not in named)
+        if found[-1] and used + more > room:
             found.append([])
+            used, more = fit.head_height, height + fit.section_height * bool(row.section)
         found[-1].append(row)
+        used += more
     return list(found)
