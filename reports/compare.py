@@ -8,6 +8,7 @@ other training seeds.
 """
 
 import dataclasses
+import functools
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
@@ -32,8 +33,13 @@ class Comparison:
     second: str
     seeds: tuple[int, int]  # training seeds of each
     methods: Difference | None  # over training seeds; None where a side has fewer than two
-    networks: tuple[tuple[int, Difference], ...]  # (training seed, on the same noises and labels); those that pair
+    sides: "tuple[_Side, _Side]" = dataclasses.field(repr=False, compare=False)
     p_value: float | None = None  # of `difference`, Holm-corrected for the comparisons of its column
+
+    @functools.cached_property
+    def networks(self) -> tuple[tuple[int, Difference], ...]:
+        """(training seed, on the same noises and labels); those that pair. Where training seeds answer, nobody asks for it."""
+        return _networks(*self.sides)
 
     @property
     def question(self) -> str:
@@ -75,7 +81,7 @@ class Comparison:
             second=self.first,
             seeds=self.seeds[::-1],
             methods=_negative(self.methods) if self.methods else None,
-            networks=tuple((seed, _negative(found)) for seed, found in self.networks),
+            sides=self.sides[::-1],
         )
 
     def texts(self, divisor: float = 1.0) -> tuple[str, str, str, str] | None:
@@ -142,7 +148,7 @@ def _check(rows: Sequence[Row]) -> None:
 def _compared(a: _Side, b: _Side) -> Comparison:
     """Without its p-value."""
     over_seeds = intervals.welch(a.means, b.means) if min(len(a.means), len(b.means)) > 1 else None
-    return Comparison(a.name, b.name, (len(a.means), len(b.means)), over_seeds, _networks(a, b))
+    return Comparison(a.name, b.name, (len(a.means), len(b.means)), over_seeds, (a, b))
 
 
 def _training_means(rows: Sequence[Row]) -> dict[int, float]:
