@@ -192,6 +192,13 @@ def test_what_is_higher_than_a_page_goes_on_in_another_table() -> None:
 # All of them
 
 
+def test_notes_of_half_a_page_follow_the_table_and_take_none_of_its_room() -> None:
+    text = Grid("T", ("a", "b"), (("x", "1"), ("y", "2"), ("z", "3")), ("word " * 2000,)).render("latex")
+    assert text.count(r"\begin{table}") == 1
+    assert "word" in text.partition(r"\end{table}")[2]
+    assert "word" not in text.partition(r"\end{table}")[0]
+
+
 def test_all_tables_are_balanced_and_every_row_fills_its_columns() -> None:
     for text in everything():
         assert text.startswith("% needs \\usepackage{booktabs}\n\\begin{table}\n")
